@@ -1,0 +1,1 @@
+"""EnCodec: a SEANet autoencoder with a residual vector quantizer; waveform in, codes out."""

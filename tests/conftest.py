@@ -1,0 +1,45 @@
+"""What tests of training and of the commands share: a tiny codec and datasets that fit it."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from musicgen_train.codec.encodec import Encodec
+
+TINY_CODEC = {
+    "sample_rate": 2000, "channels": 1, "n_q": 4, "card": 16, "ratios": [4, 5], "n_filters": 4,
+    "dimension": 8, "lstm": 0,
+}  # fmt: skip
+
+
+@pytest.fixture
+def codec() -> Encodec:
+    """2 kHz, 100 frames/s, 4 x 16 codes, with codebooks that were started on noise."""
+    torch.manual_seed(0)
+    codec = Encodec(**TINY_CODEC)
+    codec.quantizer.initialise(codec.encoder(torch.randn(8, 1, 2000)).transpose(1, 2).flatten(0, 1))
+    return codec.eval()
+
+
+@pytest.fixture(scope="session")
+def datasets(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """One small library as audio segments and as codes, and the codec folder that made them."""
+    from data_prep.prepare import prepare
+    from data_prep.tokenize import tokenize
+    from musicgen_train.formats import load_codec, save_codec
+    from tests.data_prep.small_library import write_track
+
+    root = tmp_path_factory.mktemp("datasets")
+    for artist in ("ada", "bo", "cy", "dee"):
+        for title in ("one", "two"):
+            write_track(root / "library", artist, title, 5.0)
+    settings = {"chroma_window": 1024, "chroma_hop": 256, "num_workers": 0}
+    prepare(root / "library", root / "audio", sample_rate=2000, segment_duration=1.0,
+            min_duration=0.5, **settings)  # fmt: skip
+    torch.manual_seed(0)
+    codec = Encodec(**TINY_CODEC)
+    codec.quantizer.initialise(codec.encoder(torch.randn(8, 1, 2000)).transpose(1, 2).flatten(0, 1))
+    save_codec(codec, root / "codec")
+    tokenize(root / "audio", root / "codes", load_codec(root / "codec"))
+    return {"audio": root / "audio", "codes": root / "codes", "codec": root / "codec"}
