@@ -1,0 +1,1 @@
+"""What the music is conditioned on: text, chroma, and how training drops them."""

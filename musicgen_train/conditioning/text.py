@@ -1,0 +1,147 @@
+"""Text encoders: descriptions in, embeddings and their mask out.
+
+Both encoders share one interface: `forward(descriptions) -> (embedding [B, L, E], mask [B, L])`,
+where "" gives a row of zeros in the mask, and `dim` is E.
+"""
+
+import re
+import zlib
+from collections import OrderedDict
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from musicgen_train.errors import UserError
+
+
+class WordTextEncoder(nn.Module):
+    """Hashed words -> embeddings, trained from scratch with the language model.
+
+    It needs no vocabulary file: word w is row 1 + crc32(w) % (vocab_size - 1); row 0 is padding.
+    """
+
+    def __init__(
+        self, dim: int = 128, vocab_size: int = 4096, max_words: int = 48, num_layers: int = 0
+    ) -> None:
+        super().__init__()
+        self.config = {
+            "dim": dim,
+            "vocab_size": vocab_size,
+            "max_words": max_words,
+            "num_layers": num_layers,
+        }
+        self.dim = dim
+        self.vocab_size = vocab_size
+        self.max_words = max_words
+        self.embedding = nn.Embedding(vocab_size, dim, padding_idx=0)
+        # Word order only matters to layers that mix the words.
+        self.positions = nn.Embedding(max_words, dim) if num_layers else None
+        self.layers = nn.ModuleList(
+            nn.TransformerEncoderLayer(
+                dim, max(1, dim // 64), 4 * dim, 0.0, "gelu", batch_first=True, norm_first=True
+            )
+            for _ in range(num_layers)
+        )
+
+    def word_ids(self, description: str) -> list[int]:
+        """Ids of the first `max_words` words; case and punctuation do not count."""
+        words = re.findall(r"\w+#?", description.lower())[: self.max_words]
+        return [1 + zlib.crc32(word.encode()) % (self.vocab_size - 1) for word in words]
+
+    def forward(self, descriptions: list[str]) -> tuple[Tensor, Tensor]:
+        """B texts -> embedding [B, L, dim], mask [B, L]; L is that of the longest, at least 1."""
+        rows = [self.word_ids(text) for text in descriptions]
+        longest = max(1, *map(len, rows))
+        ids = torch.tensor([row + [0] * (longest - len(row)) for row in rows])
+        ids = ids.to(self.embedding.weight.device)
+        mask = ids > 0
+        x = self.embedding(ids)
+        if self.positions is not None:
+            x = x + self.positions.weight[:longest]
+            padding = ~mask
+            padding[:, 0] = False  # an empty text must leave softmax something to attend to
+            for layer in self.layers:
+                x = layer(x, src_key_padding_mask=padding)
+        return x * mask[..., None], mask.long()
+
+
+class T5TextEncoder(nn.Module):
+    """A frozen T5 encoder from the hub or a local folder, loaded when first used.
+
+    Its weights are neither parameters nor state of this module: they stay out of optimizers and
+    checkpoints. Each distinct text is encoded once and kept (the last `cache_size` ones).
+    """
+
+    _device: Tensor
+
+    def __init__(
+        self, name_or_path: str = "google-t5/t5-base", dim: int = 768, cache_size: int = 4096
+    ) -> None:
+        super().__init__()
+        self.config = {"name_or_path": name_or_path, "dim": dim, "cache_size": cache_size}
+        self.name_or_path = name_or_path
+        self.dim = dim
+        self.cache_size = cache_size
+        self._cache: OrderedDict[str, Tensor] = OrderedDict()
+        self._loaded: tuple[Any, Any] | None = None  # in a tuple, so not a submodule
+        # Follows `.to(device)`, which cannot reach the T5 itself.
+        self.register_buffer("_device", torch.empty(0), persistent=False)
+
+    def forward(self, descriptions: list[str]) -> tuple[Tensor, Tensor]:
+        """B texts -> embedding [B, L, dim], mask [B, L]; L is that of the longest, at least 1."""
+        missing = [t for t in dict.fromkeys(descriptions) if t and t not in self._cache]
+        fresh = dict(zip(missing, self._encode(missing), strict=True)) if missing else {}
+        self._cache.update(fresh)
+        rows = []
+        for text in descriptions:
+            if text:
+                self._cache.move_to_end(text)
+            rows.append(self._cache[text] if text else torch.zeros(0, self.dim))
+        while len(self._cache) > self.cache_size:
+            self._cache.popitem(last=False)
+        longest = max(1, *(len(row) for row in rows))
+        embedding = torch.zeros(len(rows), longest, self.dim)
+        mask = torch.zeros(len(rows), longest, dtype=torch.long)
+        for b, row in enumerate(rows):
+            embedding[b, : len(row)] = row
+            mask[b, : len(row)] = 1
+        device = self._device.device
+        return embedding.to(device), mask.to(device)
+
+    @torch.no_grad()
+    def _encode(self, texts: list[str]) -> list[Tensor]:
+        """Embeddings [L, dim] of each text, on the CPU."""
+        if self._loaded is None:
+            self._loaded = load_t5(self.name_or_path)
+        tokenizer, t5 = self._loaded
+        if t5.config.d_model != self.dim:
+            raise UserError(
+                f"text encoder {self.name_or_path!r} has width {t5.config.d_model}, the model "
+                f"expects {self.dim}: set text_dim={t5.config.d_model} or use another encoder"
+            )
+        t5 = t5.to(self._device.device)
+        tokens = tokenizer(texts, return_tensors="pt", padding=True).to(self._device.device)
+        # In float32 even under autocast: T5 overflows in half precision.
+        with torch.autocast(self._device.device.type, enabled=False):
+            hidden = t5(input_ids=tokens.input_ids, attention_mask=tokens.attention_mask)
+        lengths = tokens.attention_mask.sum(dim=1).tolist()
+        rows = hidden.last_hidden_state.float().cpu()
+        # Copies, so that the cache does not hold whole padded batches.
+        return [row[:n].clone() for row, n in zip(rows, lengths, strict=True)]
+
+
+def load_t5(name_or_path: str) -> tuple[Any, Any]:
+    """Tokenizer and frozen encoder of a T5, from the hub or a folder."""
+    from transformers import AutoTokenizer, T5EncoderModel
+
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(name_or_path)
+        t5 = T5EncoderModel.from_pretrained(name_or_path)
+    except (OSError, ValueError) as error:
+        reason = str(error).strip().split("\n")[0]
+        raise UserError(
+            f"text encoder {name_or_path!r} cannot be loaded ({reason}): give a folder that holds "
+            "config.json, model.safetensors and tokenizer.json of a T5, or go online once"
+        ) from error
+    return tokenizer, t5.eval().requires_grad_(False)

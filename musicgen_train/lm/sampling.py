@@ -1,0 +1,52 @@
+"""From logits to tokens: guidance, top-k, top-p, and noise that belongs to one sample."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+
+def guide(cond: Tensor, uncond: Tensor, cfg_coef: float) -> Tensor:
+    """Classifier-free guidance on logits; 1.0 is plain conditional sampling."""
+    return uncond + cfg_coef * (cond - uncond)
+
+
+def draw_uniforms(seeds: Sequence[int], n_steps: int, n_q: int) -> Tensor:
+    """All the randomness of a generation: [B, n_steps, n_q] in [0, 1).
+
+    Row b follows from seeds[b] alone, so a sample does not depend on the batch around it, and is
+    drawn on the CPU, so that it does not depend on the device either.
+    """
+    rows = []
+    for seed in seeds:
+        generator = torch.Generator().manual_seed(seed)
+        rows.append(torch.rand(n_steps, n_q, generator=generator))
+    return torch.stack(rows)
+
+
+def sample(
+    logits: Tensor,
+    uniform: Tensor,
+    *,
+    top_k: int = 250,
+    top_p: float = 0.0,
+    temperature: float = 1.0,
+) -> Tensor:
+    """Draw one token per row by inverting the distribution's CDF: [..., card], [...] -> [...].
+
+    `top_p` > 0 wins over `top_k`; with neither, every token may be drawn.
+    """
+    probs = torch.softmax(logits.float() / temperature, dim=-1)
+    k = top_k if top_k > 0 and top_p <= 0 else probs.shape[-1]
+    # Sorted by probability: the tokens kept are the first ones, and ties break the same way.
+    probs, tokens = probs.topk(min(k, probs.shape[-1]), dim=-1)
+    cdf = probs.cumsum(dim=-1)
+    if top_p > 0:
+        # Keep a token as long as those before it have not reached top_p; the first always stays.
+        probs = probs.where(cdf - probs <= top_p, 0.0)
+        cdf = probs.cumsum(dim=-1)
+    threshold = uniform[..., None] * cdf[..., -1:]
+    rank = (cdf <= threshold).sum(dim=-1, keepdim=True)
+    # Rounding may put the threshold on the very end of the CDF: stay on a possible token.
+    rank = rank.minimum((probs > 0).sum(dim=-1, keepdim=True) - 1)
+    return tokens.gather(-1, rank).squeeze(-1)

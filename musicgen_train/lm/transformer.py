@@ -1,0 +1,138 @@
+"""A pre-norm transformer decoder: causal self-attention, optional cross-attention, GELU MLP."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class KVCache:
+    """Keys and values of all layers, allocated once for the whole generation.
+
+    `keys[i]`, `values[i]` of layer i: [B, H, length, D / H]. `filled` positions are valid.
+    """
+
+    def __init__(self, num_layers: int, shape: tuple[int, int, int, int], like: Tensor) -> None:
+        self.keys = [like.new_zeros(shape) for _ in range(num_layers)]
+        self.values = [like.new_zeros(shape) for _ in range(num_layers)]
+        self.filled = 0
+
+    def append(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        """Write the new positions behind the filled ones; return everything up to them."""
+        end = self.filled + k.shape[2]
+        assert end <= self.keys[layer].shape[2], f"position {end} beyond the cache"
+        self.keys[layer][:, :, self.filled : end] = k
+        self.values[layer][:, :, self.filled : end] = v
+        return self.keys[layer][:, :, :end], self.values[layer][:, :, :end]
+
+
+class SelfAttention(nn.Module):
+    """Multi-head attention of a sequence to its own past."""
+
+    def __init__(self, dim: int, num_heads: int, dropout: float) -> None:
+        super().__init__()
+        self.num_heads = num_heads
+        self.dropout = dropout
+        self.qkv = nn.Linear(dim, 3 * dim, bias=False)
+        self.out = nn.Linear(dim, dim, bias=False)
+
+    def forward(
+        self, x: Tensor, mask: Tensor | None, cache: KVCache | None = None, layer: int = 0
+    ) -> Tensor:
+        """[B, S, D] -> [B, S, D]; a boolean `mask` replaces the plain causal one."""
+        q, k, v = (split_heads(t, self.num_heads) for t in self.qkv(x).chunk(3, dim=-1))
+        if cache is not None:
+            k, v = cache.append(layer, k, v)
+        # One new position may see everything before it, so it needs no mask at all.
+        causal = mask is None and q.shape[2] > 1
+        p = self.dropout if self.training else 0.0
+        y = F.scaled_dot_product_attention(q, k, v, mask, dropout_p=p, is_causal=causal)
+        return self.out(merge_heads(y))
+
+
+class CrossAttention(nn.Module):
+    """Multi-head attention of a sequence to a condition."""
+
+    def __init__(self, dim: int, num_heads: int, dropout: float) -> None:
+        super().__init__()
+        self.num_heads = num_heads
+        self.dropout = dropout
+        self.q = nn.Linear(dim, dim, bias=False)
+        self.kv = nn.Linear(dim, 2 * dim, bias=False)
+        self.out = nn.Linear(dim, dim, bias=False)
+
+    def keys_values(self, condition: Tensor) -> tuple[Tensor, Tensor]:
+        """[B, L, D] -> keys and values [B, H, L, D / H], computed once per generation."""
+        k, v = self.kv(condition).chunk(2, dim=-1)
+        return split_heads(k, self.num_heads), split_heads(v, self.num_heads)
+
+    def forward(self, x: Tensor, keys_values: tuple[Tensor, Tensor], mask: Tensor) -> Tensor:
+        """[B, S, D] -> [B, S, D]; `mask` [B, 1, 1, L] is False where the text is padding."""
+        k, v = keys_values
+        q = split_heads(self.q(x), self.num_heads)
+        p = self.dropout if self.training else 0.0
+        y = F.scaled_dot_product_attention(q, k, v, mask, dropout_p=p)
+        return self.out(merge_heads(y))
+
+
+class FeedForward(nn.Module):
+    """The position-wise MLP: [B, S, D] -> [B, S, D]."""
+
+    def __init__(self, dim: int, ffn_dim: int, dropout: float) -> None:
+        super().__init__()
+        self.up = nn.Linear(dim, ffn_dim, bias=False)
+        self.dropout = nn.Dropout(dropout)
+        self.down = nn.Linear(ffn_dim, dim, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.down(self.dropout(F.gelu(self.up(x))))
+
+
+class Layer(nn.Module):
+    """Attention to the past, attention to the text, MLP; each added to its normalised input."""
+
+    def __init__(
+        self, dim: int, num_heads: int, ffn_dim: int, dropout: float, cross_attention: bool
+    ) -> None:
+        super().__init__()
+        self.norm_self = nn.LayerNorm(dim, eps=1e-5)
+        self.self_attn = SelfAttention(dim, num_heads, dropout)
+        if cross_attention:
+            self.norm_cross = nn.LayerNorm(dim, eps=1e-5)
+            self.cross_attn = CrossAttention(dim, num_heads, dropout)
+        self.norm_ffn = nn.LayerNorm(dim, eps=1e-5)
+        self.ffn = FeedForward(dim, ffn_dim, dropout)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(
+        self,
+        x: Tensor,
+        mask: Tensor | None = None,
+        text: tuple[tuple[Tensor, Tensor], Tensor] | None = None,
+        cache: KVCache | None = None,
+        index: int = 0,
+    ) -> Tensor:
+        """[B, S, D] -> [B, S, D]; `text` is (keys and values, mask), `index` the layer's cache."""
+        x = x + self.dropout(self.self_attn(self.norm_self(x), mask, cache, index))
+        if text is not None:
+            x = x + self.dropout(self.cross_attn(self.norm_cross(x), *text))
+        return x + self.dropout(self.ffn(self.norm_ffn(x)))
+
+
+def split_heads(x: Tensor, num_heads: int) -> Tensor:
+    """[B, S, D] -> [B, H, S, D / H]."""
+    return x.unflatten(-1, (num_heads, -1)).transpose(1, 2)
+
+
+def merge_heads(x: Tensor) -> Tensor:
+    """[B, H, S, D / H] -> [B, S, D]."""
+    return x.transpose(1, 2).flatten(2)
+
+
+def sinusoid(positions: Tensor, dim: int, period: float = 10000.0) -> Tensor:
+    """Position embedding [cos | sin]: [...] -> [..., dim]."""
+    half = dim // 2
+    exponent = torch.arange(half, device=positions.device, dtype=torch.float32) / (half - 1)
+    phase = positions[..., None].float() * torch.exp(-math.log(period) * exponent)
+    return torch.cat([phase.cos(), phase.sin()], dim=-1)
