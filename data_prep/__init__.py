@@ -1,0 +1,1 @@
+"""Everything that happens before training: the demo corpus, shards and tokens."""

@@ -1,0 +1,1 @@
+"""The demo corpus: procedurally composed pieces, rendered with General MIDI instruments."""

@@ -1,0 +1,1 @@
+"""Audio files, shards of segments, and exact, resumable batches of them."""

@@ -1,0 +1,208 @@
+"""Read audio files of any kind, change their rate and channels, and write generated music."""
+
+import io
+import os
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soundfile
+import torch
+from torch import Tensor
+
+from musicgen_train.data.loudness import normalize_audio
+from musicgen_train.errors import UserError
+
+AUDIO_SUFFIXES = {".wav", ".flac", ".mp3", ".ogg", ".opus", ".m4a", ".aac", ".aif", ".aiff"}
+_SUBTYPES = {
+    "wav": ("WAV", "PCM_16"),
+    "flac": ("FLAC", "PCM_16"),
+    "ogg": ("OGG", "VORBIS"),
+    "mp3": ("MP3", "MPEG_LAYER_III"),
+}
+_BLOCK = 1 << 16  # libsndfile's Vorbis encoder overflows its stack on one very long write
+
+
+class AudioError(UserError):
+    """An audio file that cannot be read."""
+
+
+def read_audio(
+    path: str | Path, start: float = 0.0, duration: float | None = None
+) -> tuple[Tensor, int]:
+    """Decode a file, or `duration` seconds of it from `start`: -> (wav [C, N] float32, rate)."""
+    path = Path(path)
+    if not path.is_file():
+        raise AudioError(f"{path}: no such audio file; check the path")
+    try:
+        wav, sample_rate = _decode(path, start, duration)
+    except Exception as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise AudioError(f"{path}: cannot be decoded ({reason}); replace or remove it") from None
+    if wav.shape[1] == 0:
+        raise AudioError(f"{path}: holds no audio samples; replace or remove it")
+    if not np.isfinite(wav).all():
+        raise AudioError(f"{path}: holds NaN or infinite samples; replace or remove it")
+    return torch.from_numpy(wav), sample_rate
+
+
+def _decode(path: Path, start: float, duration: float | None) -> tuple[np.ndarray, int]:
+    if path.suffix.lower() in {".m4a", ".aac", ".mp4"}:  # libsndfile has no AAC decoder
+        import sphn
+
+        reader = sphn.FileReader(str(path))
+        length = reader.duration_sec - start if duration is None else duration
+        return np.asarray(reader.decode(start, length)[0], np.float32), reader.sample_rate
+    _refuse_cut_wav(path)
+    with soundfile.SoundFile(path) as file:
+        first = min(round(start * file.samplerate), file.frames)
+        n_samples = file.frames - first
+        if duration is not None:
+            n_samples = min(n_samples, round(duration * file.samplerate))
+        file.seek(first)
+        wav = file.read(n_samples, dtype="float32", always_2d=True)
+        if n_samples - len(wav) > 0.05 * file.samplerate:  # lossy decoders may miss a packet
+            raise ValueError(f"truncated: {len(wav)} of {n_samples} samples")
+        return np.ascontiguousarray(wav.T), file.samplerate
+
+
+def _refuse_cut_wav(path: Path) -> None:
+    """libsndfile reads a cut RIFF file to its end without a word, so compare the sizes here."""
+    with path.open("rb") as file:
+        head = file.read(12)
+    size = int.from_bytes(head[4:8], "little") + 8
+    is_wav = head[:4] == b"RIFF" and head[8:12] == b"WAVE"
+    if is_wav and path.stat().st_size < size < 0xFFFFFFFF:  # streams write an endless size
+        raise ValueError(f"truncated: {path.stat().st_size} of {size} bytes")
+
+
+def resample(wav: Tensor, from_rate: int, to_rate: int) -> Tensor:
+    """Change the rate of a [..., N] wav; every channel keeps its place in time."""
+    if from_rate == to_rate:
+        return wav
+    import soxr
+
+    channels = wav.detach().cpu().float().reshape(-1, wav.shape[-1])
+    out = soxr.resample(channels.T.numpy(), from_rate, to_rate, quality="HQ")
+    resampled = torch.from_numpy(np.ascontiguousarray(np.asarray(out, np.float32).T))
+    return resampled.reshape(*wav.shape[:-1], -1).to(wav.device)
+
+
+def to_channels(wav: Tensor, channels: int) -> Tensor:
+    """Average a [..., C, N] wav to mono, copy mono to many, or keep the first `channels`."""
+    if wav.shape[-2] == channels:
+        return wav
+    if channels == 1:
+        return wav.mean(dim=-2, keepdim=True)
+    if wav.shape[-2] == 1:
+        return wav.expand(*wav.shape[:-2], channels, wav.shape[-1]).contiguous()
+    if wav.shape[-2] > channels:
+        return wav[..., :channels, :].contiguous()
+    raise UserError(f"cannot make {channels} channels from {wav.shape[-2]}; use mono audio")
+
+
+def encode_flac(wav: Tensor, sample_rate: int) -> bytes:
+    """Encode a [C, N] wav in [-1, 1] as 16-bit FLAC; equal samples give equal bytes."""
+    buffer = io.BytesIO()
+    soundfile.write(buffer, wav.T.numpy(), sample_rate, format="FLAC", subtype="PCM_16")
+    return buffer.getvalue()
+
+
+class _ReadOnce(soundfile.SoundFile):
+    """Skips the seek that soundfile makes after each read: in FLAC it costs as much as reading."""
+
+    def seekable(self) -> bool:
+        return False
+
+
+def decode_flac(data: bytes, start: int = 0, n_samples: int = -1) -> Tensor:
+    """Decode `n_samples` samples from sample `start` on, without decoding the rest: -> [C, N]."""
+    with _ReadOnce(io.BytesIO(data)) as file:
+        if start:
+            file.seek(start)
+        if n_samples < 0:
+            n_samples = file.frames - start
+        return torch.from_numpy(file.read(n_samples, dtype="float32", always_2d=True).T.copy())
+
+
+@contextmanager
+def replacing(path: Path):
+    """Give a temporary name beside `path` that becomes `path` only if the block succeeds."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def audio_write(
+    stem_name: str | Path,
+    wav: Tensor,
+    sample_rate: int,
+    format: str = "wav",
+    mp3_rate: int = 320,
+    normalize: bool = True,
+    strategy: str = "peak",
+    peak_clip_headroom_db: float = 1,
+    rms_headroom_db: float = 18,
+    loudness_headroom_db: float = 14,
+    loudness_compressor: bool = False,
+    log_clipping: bool = True,
+    make_parent_dir: bool = True,
+    add_suffix: bool = True,
+) -> Path:
+    """Level a [C, N] or [N] wav by `strategy`, write it as `<stem_name>.<format>`, return the path.
+
+    Strategies: peak (scale to the headroom), clip (cut at it), rms and loudness (scale to a level,
+    then cut what exceeds full scale), none (the wav must already be within [-1, 1]).
+    """
+    if format not in _SUBTYPES:
+        raise UserError(f"unknown audio format {format!r}; use one of {', '.join(_SUBTYPES)}")
+    wav = _checked(wav)
+    wav = normalize_audio(
+        wav,
+        sample_rate,
+        normalize=normalize,
+        strategy=strategy,
+        peak_clip_headroom_db=peak_clip_headroom_db,
+        rms_headroom_db=rms_headroom_db,
+        loudness_headroom_db=loudness_headroom_db,
+        loudness_compressor=loudness_compressor,
+        clipping_name=str(stem_name) if log_clipping else None,
+    )
+    path = Path(f"{stem_name}.{format}" if add_suffix else stem_name)
+    if make_parent_dir:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as temporary:
+        _encode(temporary, wav, sample_rate, format, mp3_rate)
+    return path
+
+
+def _checked(wav: Tensor) -> Tensor:
+    if not wav.is_floating_point():
+        raise UserError(f"audio to write must be floating point in [-1, 1], not {wav.dtype}")
+    wav = wav.detach().float().cpu()
+    wav = wav[None] if wav.dim() == 1 else wav
+    if wav.dim() != 2 or wav.shape[1] == 0:
+        raise UserError(f"audio to write must be [channels, samples], not {list(wav.shape)}")
+    if not wav.isfinite().all():
+        raise UserError("audio to write holds NaN or infinite samples")
+    return wav
+
+
+def _encode(path: Path, wav: Tensor, sample_rate: int, format: str, mp3_rate: int) -> None:
+    container, subtype = _SUBTYPES[format]
+    options: dict[str, Any] = {}
+    if format == "mp3":
+        # libsndfile spells a bit rate as a level: 0 the highest of the MPEG version, 1 the lowest.
+        low, high = (32, 320) if sample_rate >= 32000 else (8, 160)
+        level = (high - min(max(mp3_rate, low), high)) / (high - low)
+        options = {"bitrate_mode": "CONSTANT", "compression_level": min(level, 0.999)}
+    samples = wav.T.numpy()
+    with soundfile.SoundFile(
+        path, "w", sample_rate, samples.shape[1], subtype, format=container, **options
+    ) as file:
+        for begin in range(0, len(samples), _BLOCK):
+            file.write(samples[begin : begin + _BLOCK])

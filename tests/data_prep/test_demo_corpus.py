@@ -1,0 +1,132 @@
+"""Laws of the corpus on disk."""
+
+import json
+import sys
+
+import numpy as np
+import pytest
+import soundfile
+
+from data_prep.demo.__main__ import main
+from data_prep.demo.corpus import SETTINGS_FILE, Settings, write_corpus
+from data_prep.demo.describe import describe, keywords
+from data_prep.demo.instruments import LEADS
+from data_prep.demo.plan import plan_track
+from musicgen_train.errors import UserError
+
+SETTINGS = Settings(seed=5, min_duration=6.0, max_duration=9.0)
+FIELDS = {
+    "title",
+    "artist",
+    "description",
+    "genre",
+    "moods",
+    "instrument",
+    "keywords",
+    "bpm",
+    "key",
+}
+FIELDS |= {"duration", "stems", "seed"}
+
+
+def contents(folder):
+    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("corpus")
+    write_corpus(folder, SETTINGS, n_tracks=2, n_workers=1)
+    return folder
+
+
+def sidecars(folder):
+    return [path for path in sorted(folder.rglob("*.json")) if path.name != SETTINGS_FILE]
+
+
+def test_the_same_seed_writes_the_same_bytes_whatever_the_workers(corpus, tmp_path):
+    write_corpus(tmp_path, SETTINGS, n_tracks=2, n_workers=2)
+    assert contents(tmp_path) == contents(corpus)
+
+
+def test_the_mix_is_the_sum_of_its_stems_and_does_not_clip(corpus):
+    for path in sidecars(corpus):
+        mix, rate = soundfile.read(path.with_suffix(".flac"), dtype="int16")
+        stems = json.loads(path.read_text())["stems"]
+        total = sum(
+            soundfile.read(path.parent / stem, dtype="int16")[0].astype(int)
+            for stem in stems.values()
+        )
+        assert rate == 44100 and np.array_equal(total, mix)
+        assert 20 * np.log10(np.abs(mix.astype(int)).max() / 32768) == pytest.approx(-1.0, abs=0.05)
+
+
+def test_sidecars_tell_the_truth(corpus):
+    assert len(sidecars(corpus)) == 2
+    for path in sidecars(corpus):
+        content = json.loads(path.read_text())
+        assert content.keys() == FIELDS
+        assert content["duration"] == pytest.approx(
+            soundfile.info(path.with_suffix(".flac")).duration, abs=1e-5
+        )
+        assert {"melody", "accompaniment", "bass", "drums"} <= content["stems"].keys()
+        assert ("vocals" in content["stems"]) == ("vocals" in content["keywords"])
+        assert all(
+            soundfile.read(path.parent / stem)[0].any() for stem in content["stems"].values()
+        )
+    assert any("vocals" in json.loads(path.read_text())["stems"] for path in sidecars(corpus))
+
+
+def test_descriptions_name_genre_and_lead_in_many_ways_and_claim_no_voice():
+    texts = []
+    for index in range(200):
+        plan = plan_track(0, index)
+        text = describe(plan)
+        texts.append(text)
+        assert any(word.lower() in text.lower() for word in (plan.style.name, *plan.style.words)), (
+            text
+        )
+        assert any(word.lower() in text.lower() for word in LEADS[plan.lead].words), text
+        assert not any(word in text.lower() for word in ("voice", "vocal", "sing", "sung")), text
+        assert ("vocals" in keywords(plan)) == plan.sung
+    assert len(set(texts)) > 190
+
+
+def test_a_larger_corpus_contains_the_smaller_and_leaves_it_alone(corpus, tmp_path):
+    write_corpus(tmp_path, SETTINGS, n_tracks=1, n_workers=1)
+    small = contents(tmp_path)
+    assert small.items() <= contents(corpus).items()
+    times = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.flac")}
+    assert write_corpus(tmp_path, SETTINGS, n_tracks=1, n_workers=1) == 0.0
+    assert times == {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.flac")}
+
+
+def test_a_killed_run_continues_with_what_is_missing(corpus, tmp_path):
+    write_corpus(tmp_path, SETTINGS, n_tracks=1, n_workers=1)
+    whole = contents(tmp_path)
+    next(tmp_path.rglob("drums.flac")).unlink()
+    assert write_corpus(tmp_path, SETTINGS, n_tracks=1, n_workers=1) > 0
+    assert contents(tmp_path) == whole
+
+
+def test_a_folder_of_other_settings_or_other_things_is_refused(corpus, tmp_path):
+    with pytest.raises(UserError, match="seed=5"):
+        write_corpus(corpus, Settings(6, 6.0, 9.0), n_tracks=1)
+    (tmp_path / "song.mp3").write_bytes(b"")
+    with pytest.raises(UserError, match="no demo corpus"):
+        write_corpus(tmp_path, SETTINGS, n_tracks=1)
+    with pytest.raises(UserError, match="is a file"):
+        write_corpus(tmp_path / "song.mp3", SETTINGS, n_tracks=1)
+
+
+@pytest.mark.parametrize(
+    "bad", ["track_duration=[9,8]", "track_duration=7", "n_tracks=0", "n_workers=0"]
+)
+def test_the_command_refuses_bad_settings_in_one_line(tmp_path, monkeypatch, capsys, bad):
+    monkeypatch.setattr(sys, "argv", ["demo", f"output_dir={tmp_path}/new", bad])
+    with pytest.raises(SystemExit) as stop:
+        main()
+    assert stop.value.code == 2
+    message = capsys.readouterr().err
+    assert message.startswith(f"error: {bad.split('=')[0]}") and message.count("\n") == 1
+    assert not (tmp_path / "new").exists()

@@ -1,0 +1,93 @@
+import json
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+import soundfile
+import torch
+from demucs.apply import apply_model
+from demucs.htdemucs import HTDemucs
+from safetensors.torch import save_file
+
+from data_prep.library import find_tracks
+from data_prep.prepare import prepare
+from data_prep.separation import load_demucs, separate_with_demucs
+from musicgen_train.data.audio import read_audio, resample
+from musicgen_train.errors import UserError
+
+RATE = 8000
+TINY = {
+    "sources": ["drums", "bass", "other", "vocals"], "channels": 8, "nfft": 512, "depth": 2,
+    "t_layers": 1, "t_heads": 2, "bottom_channels": 16, "samplerate": RATE,
+}  # fmt: skip
+
+
+@pytest.fixture
+def repo(tmp_path: Path) -> Path:
+    """A separator with random weights, in the files that the real one comes in."""
+    load_demucs.cache_clear()
+    torch.manual_seed(0)
+    model = HTDemucs(**TINY, segment=Fraction(3, 2))
+    kwargs = TINY | {"segment": {"_type": "fraction", "numerator": 3, "denominator": 2}}
+    metadata = {"klass": "demucs.htdemucs.HTDemucs", "args": "[]", "kwargs": json.dumps(kwargs)}
+    folder = tmp_path / "repo"
+    folder.mkdir()
+    save_file(model.state_dict(), folder / "a1b2c3d4.safetensors", metadata)
+    (folder / "htdemucs.yaml").write_text("models: ['a1b2c3d4']\n")
+    return folder
+
+
+@pytest.fixture
+def song(tmp_path: Path) -> Path:
+    """3.2 s in mono at twice the separator's rate."""
+    wav = torch.rand(round(3.2 * 2 * RATE), generator=torch.Generator().manual_seed(1)) - 0.5
+    (tmp_path / "songs").mkdir()
+    soundfile.write(tmp_path / "songs" / "a.wav", wav.numpy(), 2 * RATE)
+    return tmp_path / "songs"
+
+
+def test_demucs_sums_keep_all_but_vocals_and_all_but_drums_and_bass(repo, song):
+    track = find_tracks(song)[0]
+    found = separate_with_demucs(track, "htdemucs", str(repo), "cpu")
+    wav = resample(read_audio(track.path)[0], 2 * RATE, RATE).expand(2, -1)
+    level = wav.mean(0).mean(), wav.mean(0).std()
+    with torch.inference_mode():
+        model = load_demucs("htdemucs", str(repo))
+        mix = (wav - level[0]) / level[1]
+        stems = apply_model(model, mix[None], shifts=0)[0] * level[1] + level[0]
+    drums, bass, other, vocals = stems
+    assert found.sample_rate == RATE
+    assert found.target.shape == found.melodic.shape == (2, round(3.2 * RATE))
+    assert torch.allclose(found.target, drums + bass + other, atol=1e-5)
+    assert torch.allclose(found.melodic, other + vocals, atol=1e-5)
+    assert vocals.std() > 1e-3  # so that leaving them out makes a difference
+
+
+def test_a_library_is_prepared_with_demucs_and_twice_alike(repo, song, tmp_path):
+    settings = {
+        "sample_rate": 4000, "segment_duration": 1.0, "min_duration": 0.1, "separator": "demucs",
+        "demucs_repo": str(repo), "chroma_window": 1024, "chroma_hop": 256, "num_workers": 0,
+    }  # fmt: skip
+    info = prepare(song, tmp_path / "one", **settings)
+    assert prepare(song, tmp_path / "two", **settings) == info
+    assert info["samples"] == 4  # 3.2 s = 1 + 1 + 1 + 0.2
+    assert info["separator"] == "demucs"
+
+
+def test_a_missing_separator_file_is_named_before_any_work(repo, song, tmp_path):
+    (repo / "a1b2c3d4.safetensors").unlink()
+    load_demucs.cache_clear()
+    with pytest.raises(UserError, match=r"a1b2c3d4\.safetensors: no such file"):
+        prepare(song, tmp_path / "out", separator="demucs", demucs_repo=str(repo), num_workers=0)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_file_that_names_a_foreign_class_is_refused(repo):
+    save_file(
+        {"x": torch.zeros(1)},
+        repo / "a1b2c3d4.safetensors",
+        {"klass": "subprocess.Popen", "args": '["true"]', "kwargs": "{}"},
+    )
+    load_demucs.cache_clear()
+    with pytest.raises(UserError, match=r"not a demucs model but subprocess\.Popen"):
+        load_demucs("htdemucs", str(repo))
