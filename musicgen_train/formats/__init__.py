@@ -1,0 +1,11 @@
+"""Checkpoints: read and write the native, audiocraft and transformers layouts."""
+
+from musicgen_train.formats.native import (
+    load_codec,
+    load_lm,
+    load_musicgen,
+    save_codec,
+    save_musicgen,
+)
+
+__all__ = ["load_codec", "load_lm", "load_musicgen", "save_codec", "save_musicgen"]

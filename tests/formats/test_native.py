@@ -1,0 +1,105 @@
+"""Native checkpoints come back as they were, and broken ones say what is wrong."""
+
+import json
+
+import pytest
+import torch
+
+from musicgen_train.conditioning.chroma import ChromaExtractor
+from musicgen_train.conditioning.text import WordTextEncoder
+from musicgen_train.errors import UserError
+from musicgen_train.formats import load_codec, load_lm, load_musicgen, save_codec, save_musicgen
+from musicgen_train.lm.model import LanguageModel
+from musicgen_train.musicgen import MusicGen
+
+
+@pytest.fixture
+def model(codec):
+    torch.manual_seed(0)
+    lm = LanguageModel(
+        n_q=4, card=16, dim=16, num_heads=2, num_layers=1, text_dim=8, chroma_dim=12,
+        chroma_length=8,
+    )  # fmt: skip
+    chroma = ChromaExtractor(sample_rate=2000, window=1024, hop=256)
+    return MusicGen("tiny", codec, lm.eval(), WordTextEncoder(dim=8), chroma, max_duration=1.0)
+
+
+def test_a_codec_comes_back_with_equal_codes_and_identity(codec, tmp_path):
+    save_codec(codec, tmp_path)
+    loaded = load_codec(tmp_path)
+    wav = torch.randn(2, 1, 333)
+    assert torch.equal(loaded.encode(wav), codec.encode(wav))
+    assert loaded.identity() == codec.identity()
+    assert not list(tmp_path.glob("*.part"))
+
+
+def test_a_musicgen_comes_back_and_generates_the_same(model, tmp_path):
+    save_musicgen(model, tmp_path)
+    loaded = load_musicgen(tmp_path)
+    wavs = []
+    for each in (model, loaded):
+        each.set_generation_params(duration=0.5)
+        wavs.append(each.generate(["calm piano"], seeds=[3]))
+    assert torch.equal(*wavs)
+    assert loaded.chroma.config == model.chroma.config
+
+
+def test_the_language_model_loads_without_the_rest(model, tmp_path):
+    save_musicgen(model, tmp_path)
+    codes = torch.randint(16, (1, 4, 6))
+    ours, theirs = (lm.logits(codes)[0] for lm in (load_lm(tmp_path), model.lm))
+    assert torch.equal(ours, theirs)
+
+
+def test_a_wrong_path_names_itself_and_what_ships():
+    with pytest.raises(UserError, match=r"no checkpoint at nowhere"):
+        load_codec("nowhere")
+
+
+def test_a_codec_folder_is_no_language_model(codec, tmp_path):
+    save_codec(codec, tmp_path)
+    with pytest.raises(UserError, match="holds a codec, not a language model"):
+        load_lm(tmp_path)
+
+
+@pytest.mark.parametrize("kept", [0, 100, -10])
+def test_a_truncated_file_is_named(codec, tmp_path, kept):
+    save_codec(codec, tmp_path)
+    path = tmp_path / "codec.safetensors"
+    path.write_bytes(path.read_bytes()[:kept])
+    with pytest.raises(UserError, match=r"codec\.safetensors is truncated or corrupt"):
+        load_codec(tmp_path)
+
+
+def test_a_missing_weights_file_is_named(codec, tmp_path):
+    save_codec(codec, tmp_path)
+    (tmp_path / "codec.safetensors").unlink()
+    with pytest.raises(UserError, match=r"codec\.safetensors is missing"):
+        load_codec(tmp_path)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"format": "musicgen_train", "version": 99}'])
+def test_a_foreign_config_is_refused(codec, tmp_path, text):
+    save_codec(codec, tmp_path)
+    (tmp_path / "config.json").write_text(text)
+    with pytest.raises(UserError, match=r"config\.json is not a musicgen_train config"):
+        load_codec(tmp_path)
+
+
+def test_weights_of_another_shape_are_refused(codec, tmp_path):
+    save_codec(codec, tmp_path)
+    path = tmp_path / "config.json"
+    config = json.loads(path.read_text())
+    config["codec"]["card"] = 32
+    path.write_text(json.dumps(config))
+    with pytest.raises(UserError, match=r"do not fit config.json: size mismatch"):
+        load_codec(tmp_path)
+
+
+def test_another_codec_beside_the_language_model_is_refused(model, codec, tmp_path):
+    save_musicgen(model, tmp_path / "model")
+    codec.quantizer.codebooks[0].embed.add_(1)
+    save_codec(codec, tmp_path / "other")
+    (tmp_path / "other" / "codec.safetensors").replace(tmp_path / "model" / "codec.safetensors")
+    with pytest.raises(UserError, match="trained on codes of codec"):
+        load_musicgen(tmp_path / "model")
