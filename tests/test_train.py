@@ -1,0 +1,175 @@
+"""train.py: every experiment trains, repeats, resumes exactly, and refuses clearly."""
+
+import csv
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+
+import train
+from musicgen_train.errors import UserError
+from musicgen_train.formats import load_codec, load_musicgen
+
+ROOT = Path(__file__).parents[1]
+EXPERIMENTS = sorted(path.stem for path in (ROOT / "conf" / "experiment").glob("*.yaml"))
+TINY = [
+    "codec.sample_rate=2000", "codec.frame_rate=100.0", "codec.card=16", "codec.ratios=[4,5]",
+    "codec.n_filters=4", "codec.dimension=8", "num_threads=1",
+    "trainer.val_check_interval=2", "trainer.log_every_n_steps=1",
+    "callbacks.checkpoint.every_n_train_steps=2", "callbacks.checkpoint.save_top_k=-1",
+]  # fmt: skip
+TINY_LM = [
+    "model.dim=16", "model.num_heads=2", "model.num_layers=1", "data.batch_size=3",
+    "conditioning.chroma_length=8", "conditioning.chroma.window=1024",
+    "conditioning.chroma.hop=256", "conditioning.text_dim=8",
+]  # fmt: skip
+
+
+def config(experiment, datasets, *overrides):
+    """The experiment at a size that steps in milliseconds; task and data stay its own."""
+    if experiment.startswith("codec"):
+        size = [f"data.path={datasets['audio']}", "data.segment_duration=0.5", "data.batch_size=2"]
+        size.append(f"init_from={datasets['codec']}" if experiment == "codec_demo" else "seed=1")
+    else:
+        size = [*TINY_LM, f"data.path={datasets['codes']}", f"codec_path={datasets['codec']}"]
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        return compose("train", [f"experiment={experiment}", *TINY, *size, *overrides])
+
+
+def fit(cfg):
+    train.run(cfg)
+    return Path("runs") / cfg.name
+
+
+def losses(run_dir):
+    """(step, training loss) in order, over all the logs of a run."""
+    rows = {}
+    for log in sorted(run_dir.glob("logs/version_*/metrics.csv")):
+        for row in csv.DictReader(log.open()):
+            value = row.get("train/ce") or row.get("train/l1")
+            if value:
+                rows[int(row["step"])] = float(value)
+    return sorted(rows.items())
+
+
+@pytest.fixture(autouse=True)
+def in_an_empty_directory(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_every_experiment_takes_a_step_and_exports_its_model(experiment, datasets):
+    cfg = config(experiment, datasets, "max_steps=1")
+    run_dir = fit(cfg)
+    load = load_codec if experiment.startswith("codec") else load_musicgen
+    load(run_dir / "model")
+    assert (run_dir / "config.yaml").exists()
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_an_experiment_keeps_its_own_name_and_can_be_overridden(experiment, datasets):
+    assert config(experiment, datasets).name != "dev"
+    assert config(experiment, datasets, "name=mine").name == "mine"
+
+
+@pytest.mark.parametrize("experiment", ["codec_tiny", "lm_demo"])
+def test_the_same_seed_gives_the_same_losses_and_another_seed_others(experiment, datasets):
+    runs = [
+        losses(fit(config(experiment, datasets, "max_steps=3", f"name=r{i}", f"seed={seed}")))
+        for i, seed in enumerate([1, 1, 2])
+    ]
+    assert runs[0] == runs[1] != runs[2]
+    assert len(runs[0]) == 3
+
+
+@pytest.mark.parametrize("experiment", ["codec_tiny", "lm_demo"])
+def test_stop_and_resume_equals_the_straight_run_bitwise(experiment, datasets):
+    warmup = ["task.warmup_steps=3", "task.kmeans_batches=4"] if "codec" in experiment else []
+    straight = fit(config(experiment, datasets, "max_steps=6", "name=straight", *warmup))
+    last = straight / "checkpoints" / "step=4.ckpt"
+    resume = f"resume={last}".replace("=4", "\\=4")
+    resumed = fit(config(experiment, datasets, "max_steps=6", "name=resumed", resume, *warmup))
+    ours, theirs = (
+        torch.load(run / "checkpoints" / "step=6.ckpt", weights_only=True)
+        for run in (straight, resumed)
+    )
+    assert ours["state_dict"].keys() == theirs["state_dict"].keys()
+    for name, tensor in ours["state_dict"].items():
+        assert torch.equal(tensor, theirs["state_dict"][name]), name
+    assert losses(straight)[4:] == losses(resumed)
+    data = [c["MusicDataModule"] for c in (ours, theirs)]
+    assert data[0] == data[1] and data[0]["batches"] == 6
+
+
+def test_a_checkpoint_carries_the_resolved_configuration(datasets):
+    run_dir = fit(config("lm_demo", datasets, "max_steps=2"))
+    checkpoint = torch.load(run_dir / "checkpoints" / "last.ckpt", weights_only=True)
+    assert checkpoint["config"]["task"]["lm"]["n_q"] == 4
+
+
+def test_one_batch_is_learnt_by_heart(datasets):
+    heart = [
+        "max_steps=30", "data.batch_size=1", "data.segment_duration=0.1", "model.dim=64",
+        "optim.lr=0.03", "task.schedule.warmup_steps=1", "conditioning.dropout.cfg_dropout=0",
+        "trainer.limit_val_batches=0", "callbacks.checkpoint.every_n_train_steps=30",
+    ]  # fmt: skip
+    run_dir = fit(config("lm_demo", datasets, *heart))
+    ce = [value for _, value in losses(run_dir)]
+    assert min(ce) < 0.6 * ce[0]
+
+
+def test_codes_of_another_codec_are_refused(datasets, codec):
+    from musicgen_train.formats import save_codec
+
+    codec.quantizer.codebooks[0].embed.add_(1)
+    save_codec(codec, "other")
+    with pytest.raises(UserError, match=r"codec_identity is .*, but the codec's is"):
+        train.run(config("lm_demo", datasets, "codec_path=other"))
+    assert not Path("runs").exists()
+
+
+def test_an_existing_name_is_refused_unless_resuming(datasets):
+    cfg = config("codec_tiny", datasets, "max_steps=1")
+    fit(cfg)
+    with pytest.raises(UserError, match=r"runs/codec_tiny exists already: choose another name"):
+        train.run(cfg)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["data.path=nowhere"], "nowhere"),
+        (["resume=nowhere.ckpt"], "nowhere.ckpt: no such checkpoint"),
+        (["init_from=nowhere"], "no checkpoint at nowhere"),
+        (["data.segment_duration=99"], "segment_duration is 99"),
+        (["codec.frame_rate=50.0"], "frame_rate 50.0 does not fit"),
+    ],
+)
+def test_a_wrong_value_is_named_before_anything_is_written(datasets, overrides, message):
+    with pytest.raises(UserError, match=message):
+        train.run(config("codec_tiny", datasets, *overrides))
+    assert not Path("runs").exists()
+
+
+def test_a_mismatch_of_the_model_and_the_codec_dies_at_construction(datasets):
+    with pytest.raises(UserError, match="3 delays for 4 codebooks"):
+        train.run(config("lm_demo", datasets, "model.delays=[0,1,2]"))
+
+
+def test_chroma_of_another_window_is_refused(datasets):
+    with pytest.raises(UserError, match="chroma window of the dataset is 1024"):
+        train.run(config("lm_demo", datasets, "conditioning.chroma.window=512"))
+
+
+def test_an_unknown_experiment_is_one_line_with_the_known_ones(tmp_path):
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "train.py"), "experiment=nope"],
+        capture_output=True, text=True, cwd=tmp_path,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert "unknown experiment 'nope'" in done.stderr and "lm_demo" in done.stderr
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,112 @@
+"""Train a codec or a language model: compose the configuration, instantiate it, fit, export.
+
+python train.py experiment=NAME [key=value …]      conf/experiment lists the names
+"""
+
+import logging
+import sys
+import warnings
+from pathlib import Path
+from typing import Any
+
+import hydra
+from omegaconf import DictConfig, OmegaConf
+
+from musicgen_train.errors import UserError, exit_on_user_error
+
+CONF = Path(__file__).parent / "conf"
+
+
+def check_experiment(overrides: list[str]) -> None:
+    """Refuse an unknown `experiment=NAME` in one line, before Hydra says it in ten."""
+    known = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
+    for override in overrides:
+        name = override.removeprefix("experiment=")
+        if name != override and name not in known:
+            raise UserError(f"unknown experiment {name!r}: choose one of {', '.join(known)}")
+
+
+def check_run(cfg: DictConfig) -> Path:
+    """Return the run directory; refuse one that exists, unless resuming."""
+    run_dir = Path("runs") / cfg.name
+    if cfg.resume is not None and not Path(cfg.resume).is_file():
+        raise UserError(f"resume={cfg.resume}: no such checkpoint")
+    if cfg.resume is None and (run_dir / "config.yaml").exists():
+        raise UserError(
+            f"{run_dir} exists already: choose another name=…, "
+            f"or resume={run_dir}/checkpoints/last.ckpt"
+        )
+    return run_dir
+
+
+def codec_identity(cfg: DictConfig) -> dict[str, str]:
+    """What ties a language model's codes to their codec; empty when the codec itself is trained."""
+    if cfg.data.kind != "codes":
+        return {}
+    if cfg.codec_path is None:
+        raise UserError("codec_path is missing: name the codec folder that made the codes")
+    from musicgen_train.formats import load_codec
+
+    return {"codec_identity": load_codec(cfg.codec_path).identity()}
+
+
+def build(node: DictConfig, **arguments: Any) -> Any:
+    """Instantiate a part of the configuration; values that do not fit are the user's to mend."""
+    from hydra.errors import InstantiationException
+
+    try:
+        return hydra.utils.instantiate(node, **arguments)
+    except InstantiationException as error:
+        if isinstance(error.__cause__, UserError):
+            raise error.__cause__ from None
+        if isinstance(error.__cause__, ValueError):
+            raise UserError(f"configuration: {error.__cause__}") from None
+        raise
+
+
+def quiet() -> None:
+    """Keep Lightning's tips, and warnings about deliberate choices, off the screen."""
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+    warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.*")
+
+
+def run(cfg: DictConfig) -> None:
+    """Fit the configured task and write its model as a native folder."""
+    run_dir = check_run(cfg)
+
+    import lightning as L
+    import torch
+
+    from musicgen_train.training.checkpoints import ConfigInCheckpoint
+
+    quiet()
+    resolved: Any = OmegaConf.to_container(cfg, resolve=True)
+    if cfg.num_threads:
+        torch.set_num_threads(cfg.num_threads)
+    L.seed_everything(cfg.seed, verbose=False)
+    datamodule = build(cfg.data, **codec_identity(cfg))
+    task = build(cfg.task)
+    if cfg.init_from and cfg.resume is None:
+        print(f"init_from {cfg.init_from}: {task.init_from(cfg.init_from)}")
+    callbacks = [build(c) for c in cfg.callbacks.values()]
+    callbacks.append(ConfigInCheckpoint(resolved))
+    logger = build(cfg.logger)
+    trainer: L.Trainer = build(cfg.trainer, callbacks=callbacks, logger=logger)
+    run_dir.mkdir(parents=True, exist_ok=True)
+    OmegaConf.save(cfg, run_dir / "config.yaml", resolve=True)
+    trainer.fit(task, datamodule, ckpt_path=cfg.resume, weights_only=True)
+    if trainer.is_global_zero:
+        task.export(run_dir / "model")
+        print(f"model: {run_dir / 'model'}")
+
+
+@hydra.main(version_base="1.3", config_path="conf", config_name="train")
+@exit_on_user_error
+def main(cfg: Any) -> None:
+    run(cfg)
+
+
+if __name__ == "__main__":
+    exit_on_user_error(check_experiment)(sys.argv[1:])
+    main()
