@@ -1,0 +1,142 @@
+"""Measure a model, or a folder of audio, and write metrics.json and a report.
+
+python evaluate.py ckpt=runs/demo/model dataset=runs/demo/shards output_dir=runs/demo/eval
+python evaluate.py generated=DIR reference=DIR output_dir=DIR
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import hydra
+
+from musicgen_train.errors import UserError, exit_on_user_error
+from musicgen_train.evaluation.training_runs import read_timings, run_logs
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+    from musicgen_train.evaluation.measurement import Measurement
+    from musicgen_train.evaluation.stages import Stages
+
+
+@hydra.main(version_base="1.3", config_path="conf", config_name="evaluate")
+@exit_on_user_error
+def main(cfg: DictConfig) -> None:
+    check_request(cfg)
+    import torch
+    from omegaconf import OmegaConf
+
+    from musicgen_train.evaluation.stages import Stages
+
+    if cfg.num_threads:
+        torch.set_num_threads(cfg.num_threads)
+    settings: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
+    stages, output_dir = Stages(), Path(cfg.output_dir)
+    measure = measure_model if cfg.ckpt else measure_folders
+    rows = measure(cfg, output_dir, settings, stages)
+    print_measurements(rows)
+    print(f"metrics: {output_dir / 'metrics.json'}")
+    if cfg.report:
+        print(f"report: {write_page(cfg, output_dir, stages)}")
+
+
+def write_page(cfg: DictConfig, output_dir: Path, stages: Stages) -> Path:
+    """The HTML report, with the loss curves and times of the runs that led here."""
+    from musicgen_train.evaluation.report import write_report
+
+    return write_report(
+        output_dir,
+        output_dir / "report",
+        title=cfg.title or f"Evaluation of {cfg.ckpt or cfg.generated}",
+        curves=[(title.replace("_", " "), path) for title, path in cfg.curves.items()],
+        timings={**(read_timings(cfg.timings) if cfg.timings else {}), **stages.seconds},
+        hint=cfg.hint or "",
+        n_cards=cfg.n_cards,
+    )
+
+
+def check_request(cfg: DictConfig) -> None:
+    """Refuse what cannot be meant, before anything heavy is loaded."""
+    model, folders = (cfg.ckpt, cfg.dataset), (cfg.generated, cfg.reference)
+    if all(model) == all(folders) or any(model) == any(folders):
+        raise UserError(
+            "give either ckpt=MODEL dataset=DATASET, or generated=FOLDER reference=FOLDER"
+        )
+    for name in ("dataset", "generated", "reference"):
+        if cfg[name] and not Path(cfg[name]).is_dir():
+            raise UserError(f"no such folder: {name}={cfg[name]}; check the path")
+    if cfg.n_clips < 2 or cfg.duration <= 0:
+        raise UserError(
+            f"n_clips={cfg.n_clips} duration={cfg.duration}: "
+            "use at least 2 clips and a positive duration"
+        )
+    for path in cfg.curves.values():
+        run_logs(path)
+    if cfg.timings:
+        read_timings(cfg.timings)
+
+
+def measure_model(
+    cfg: DictConfig, output_dir: Path, settings: dict[str, Any], stages: Stages
+) -> list[Measurement]:
+    """Generate for held-out prompts and measure."""
+    from musicgen_train.evaluation.held_out import read_held_out
+    from musicgen_train.evaluation.judge import judge_training_record, load_judge
+    from musicgen_train.evaluation.model_evaluation import check_fit, evaluate_model
+    from musicgen_train.evaluation.sampling import Parts, Sampling
+    from musicgen_train.formats import load_musicgen
+
+    judge = load_judge(cfg.judge)
+    held_out = read_held_out(cfg.dataset, cfg.n_clips, cfg.duration, cfg.splits)
+    model = load_musicgen(cfg.ckpt)
+    parts = Parts(model.codec, model.lm, model.text_encoder, model.chroma)
+    check_fit(parts, held_out, cfg.dataset)
+    return evaluate_model(
+        parts,
+        judge,
+        held_out,
+        output_dir,
+        cfg.duration,
+        Sampling(**settings["sampling"]),
+        {**settings, "judge_training": judge_training_record(cfg.judge)},
+        stages,
+    )
+
+
+def measure_folders(
+    cfg: DictConfig, output_dir: Path, settings: dict[str, Any], stages: Stages
+) -> list[Measurement]:
+    """Measure audio that something else made."""
+    from musicgen_train.evaluation.folder_evaluation import evaluate_folders
+    from musicgen_train.evaluation.judge import load_judge
+
+    judge = load_judge(cfg.judge)
+    folders = Path(cfg.generated), Path(cfg.reference)
+    return evaluate_folders(judge, *folders, output_dir, settings, stages)
+
+
+def print_measurements(rows: list[Measurement]) -> None:
+    """The table of the report, on the terminal."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from musicgen_train.evaluation.verdicts import format_value
+
+    table = Table("metric", "value", "floor", "ceiling", "clips", title="Evaluation")
+    arrows = {"lower": "↓", "higher": "↑", "neither": ""}
+    for row in rows:
+        ends = (
+            "–" if end is None else f"{format_value(end, row.unit)} ({what})"
+            for end, what in ((row.good_end, row.good_end_is), (row.bad_end, row.bad_end_is))
+        )
+        value = f"{format_value(row.value, row.unit)} {arrows[row.better]}"
+        # Titles such as FAD[judge] are no markup.
+        table.add_row(*map(Text, (row.title, value, *ends, str(row.n_clips))))
+    Console().print(table)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Metrics, the judge they listen with, and the report that shows them."""

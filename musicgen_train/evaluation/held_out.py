@@ -1,0 +1,123 @@
+"""Held-out segments: some to prompt the model with, others as the real music to compare with."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from torch import Tensor
+
+from musicgen_train.data.index import DatasetIndex, load_index
+from musicgen_train.data.segments import SegmentReader
+from musicgen_train.data.shards import ShardReader
+from musicgen_train.errors import UserError
+from musicgen_train.evaluation.clips import Clip
+
+
+class Segment(NamedTuple):
+    """One held-out piece of real music with what is known about it."""
+
+    clip: Clip
+    track: str
+    metadata: dict[str, Any]
+    chroma: Tensor | None  # [F, 12] dense chroma of its melody
+
+    @property
+    def description(self) -> str:
+        return self.metadata.get("description") or ""
+
+    def label(self, field: str) -> str | None:
+        """Instrument or genre as one string; the first, if the metadata lists several."""
+        value = self.metadata.get(field)
+        if isinstance(value, list):
+            value = value[0] if value else None
+        return str(value) if value else None
+
+
+class HeldOut(NamedTuple):
+    """Two sets without a common track, so that their distance is that of real music to itself."""
+
+    prompts: list[Segment]  # their descriptions and melodies go into the model
+    others: list[Segment]  # the real music that everything is measured against
+    splits: list[str]
+    chroma: dict[str, int] | None  # how the melodies' chroma was made
+
+
+def read_held_out(
+    dataset: Path | str, n_clips: int, duration: float, splits: Sequence[str] = ("test", "valid")
+) -> HeldOut:
+    """At most `n_clips` segments of `duration` seconds for each set.
+
+    A later split is used only where the earlier ones have fewer than 2 `n_clips` segments. Tracks
+    are dealt out alternately in order of genre and instrument, so both sets hold the same mixture.
+    """
+    index = load_index(dataset)
+    if "flac" not in index.members:
+        raise UserError(f"{dataset} holds no audio; give the dataset that data_prep.prepare wrote")
+    rows, used = held_out_rows(index, 2 * n_clips, duration, splits)
+    if not rows:
+        raise UserError(
+            f"{dataset} has no segment of {duration:g} s in {' or '.join(splits)}; "
+            "lower duration or prepare more songs"
+        )
+    reader = SegmentReader(ShardReader(index), "audio", duration)
+    tracks: dict[str, list[Segment]] = {}
+    for row in rows:
+        segment = read_segment(reader, row, index.info["sample_rate"])
+        tracks.setdefault(segment.track, []).append(segment)
+    if len(tracks) < 2:
+        raise UserError(
+            f"{dataset} has one track in {' and '.join(used)}; evaluation needs at least 2"
+        )
+    ordered = sorted(tracks, key=lambda t: _mixture_key(tracks[t][0]))
+    prompts, others = (
+        deal([tracks[name] for name in ordered[side::2]], n_clips) for side in (0, 1)
+    )
+    return HeldOut(prompts, others, used, index.info.get("chroma"))
+
+
+def held_out_rows(
+    index: DatasetIndex, wanted: int, duration: float, splits: Sequence[str]
+) -> tuple[list[int], list[str]]:
+    """Rows of the first splits that together hold `wanted` segments, and those splits.
+
+    Segments shorter than `duration` are left out: padded with silence they would not be music.
+    """
+    rows: list[int] = []
+    used: list[str] = []
+    for split in splits:
+        found = [row for row in index.rows(split).tolist() if index.duration[row] >= duration]
+        if len(rows) < wanted and found:
+            rows += found
+            used.append(split)
+    return rows, used
+
+
+def read_segment(reader: SegmentReader, row: int, sample_rate: int) -> Segment:
+    """The beginning of one sample."""
+    sample = reader.read(row, 0.0)
+    track = str(sample.metadata.get("track") or sample.key.rpartition("_")[0] or sample.key)
+    clip = Clip(sample.key, sample.content, sample_rate)
+    return Segment(clip, track, sample.metadata, sample.chroma)
+
+
+def deal(tracks: Sequence[list[Segment]], n: int) -> list[Segment]:
+    """The first `n` segments, taking one of each track in turn."""
+    rounds = max(map(len, tracks))
+    dealt = [track[turn] for turn in range(rounds) for track in tracks if turn < len(track)]
+    return dealt[:n]
+
+
+def other_track_pairs(segments: Sequence[Segment]) -> list[tuple[int, int]]:
+    """All (i, j) whose tracks differ: the shuffled pairs, every one of them instead of one draw."""
+    return [
+        (i, j)
+        for i, first in enumerate(segments)
+        for j, second in enumerate(segments)
+        if first.track != second.track
+    ]
+
+
+def _mixture_key(segment: Segment) -> tuple[str, str, str]:
+    return (segment.label("genre") or "", segment.label("instrument") or "", segment.track)

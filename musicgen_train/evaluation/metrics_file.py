@@ -1,0 +1,60 @@
+"""metrics.json: the one record of a finished evaluation."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from musicgen_train.data.audio import replacing
+from musicgen_train.errors import UserError
+from musicgen_train.evaluation.clips import ClipFaults
+from musicgen_train.evaluation.measurement import Measurement
+
+METRICS_FORMAT = 1
+
+
+def write_metrics(
+    output_dir: Path,
+    subtitle: str,
+    rows: Sequence[Measurement],
+    clips: Sequence[dict[str, Any]],
+    faults: Mapping[str, ClipFaults],
+    settings: Mapping[str, Any],
+    seconds: Mapping[str, float],
+) -> None:
+    """Write metrics.json in one go: a folder with it is a finished evaluation."""
+    content = {
+        "format": METRICS_FORMAT,
+        "subtitle": subtitle,
+        "metrics": [row.to_json() for row in rows],
+        "faults": {kind: found.to_json() for kind, found in faults.items()},
+        "clips": list(clips),
+        "settings": dict(settings),
+        "seconds": {name: round(spent, 2) for name, spent in seconds.items()},
+        "versions": versions(),
+    }
+    output_dir.mkdir(parents=True, exist_ok=True)
+    with replacing(output_dir / "metrics.json") as partial:
+        partial.write_text(json.dumps(content, indent=1, allow_nan=False, ensure_ascii=False))
+
+
+def read_metrics(evaluation_dir: Path) -> dict[str, Any]:
+    """metrics.json of a finished evaluation."""
+    path = evaluation_dir / "metrics.json"
+    if not path.is_file():
+        raise UserError(f"no metrics.json in {evaluation_dir}; run evaluate.py first")
+    return json.loads(path.read_text())
+
+
+def versions() -> dict[str, str]:
+    """Versions of what the numbers depend on."""
+    found = {}
+    for name in ("musicgen_train", "torch", "numpy", "soxr", "soundfile"):
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            found[name] = "not installed as a package"
+    return found

@@ -1,0 +1,39 @@
+import pytest
+
+from musicgen_train.errors import UserError
+from musicgen_train.evaluation.held_out import deal, other_track_pairs, read_held_out
+from tests.evaluation.small_evaluation import SECONDS, write_dataset
+
+
+def test_the_two_sets_share_no_track_and_hold_the_same_mixture(tmp_path):
+    held_out = read_held_out(write_dataset(tmp_path / "data", 8), n_clips=4, duration=SECONDS)
+    prompts, others = ({s.track for s in side} for side in held_out[:2])
+    assert len(prompts) == len(others) == 4 and not prompts & others
+    for side in held_out[:2]:
+        assert sorted(s.label("genre") for s in side) == ["folk", "folk", "jazz", "jazz"]
+
+
+def test_reading_twice_gives_the_same_segments(tmp_path):
+    folder = write_dataset(tmp_path / "data", 6)
+    first, second = (read_held_out(folder, 3, SECONDS) for _ in range(2))
+    assert [s.clip.name for s in first.prompts] == [s.clip.name for s in second.prompts]
+
+
+def test_segments_too_short_for_the_clips_are_refused_with_the_remedy(tmp_path):
+    with pytest.raises(UserError, match=r"no segment of 9 s in test or valid; lower duration"):
+        read_held_out(write_dataset(tmp_path / "data"), 3, 9.0)
+
+
+def test_one_track_is_not_enough(tmp_path):
+    with pytest.raises(UserError, match="one track"):
+        read_held_out(write_dataset(tmp_path / "data", 1), 3, SECONDS)
+
+
+def test_dealing_takes_one_of_each_track_in_turn():
+    assert deal([["a1", "a2", "a3"], ["b1"], ["c1", "c2"]], 5) == ["a1", "b1", "c1", "a2", "c2"]
+
+
+def test_shuffled_pairs_are_all_pairs_of_different_tracks(tmp_path):
+    held_out = read_held_out(write_dataset(tmp_path / "data", 6), 3, SECONDS)
+    pairs = other_track_pairs(held_out.prompts)
+    assert len(pairs) == 6 and all(i != j for i, j in pairs)
