@@ -1,4 +1,4 @@
-"""Dataset -> codes: python -m data_prep.tokenize dataset=… output_dir=… codec=…"""
+"""Dataset -> codes: python -m data_prep.tokenize dataset=… output_dir=… codec_path=…"""
 
 import itertools
 import json
@@ -192,12 +192,12 @@ def summary(info: dict[str, Any], seconds: float, output_dir: str | Path) -> str
 @exit_on_user_error
 def main(cfg: DictConfig) -> None:
     arguments: Any = OmegaConf.to_container(cfg, resolve=True)
-    for name in ("dataset", "output_dir", "codec"):
+    for name in ("dataset", "output_dir", "codec_path"):
         if arguments[name] is None:
             raise UserError(f"{name} is missing; give {name}=…")
     from musicgen_train.formats import load_codec
 
-    codec = load_codec(arguments.pop("codec"))
+    codec = load_codec(arguments.pop("codec_path"))
     began = time.monotonic()
     info = tokenize(codec=codec, **arguments)
     print(summary(info, time.monotonic() - began, cfg.output_dir))

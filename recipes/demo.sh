@@ -38,23 +38,24 @@ train() {
 }
 
 compose() {
-  python -m data_prep.demo output_dir="$run/corpus" n_tracks=120 seed=0
+  python -m data_prep.demo output_dir="$run/corpus" n_tracks=160 seed=0
   touch "$run/corpus.done"
 }
 
-stage "Composing 120 pieces of music" "$run/corpus.done" compose
+stage "Composing 160 pieces of music" "$run/corpus.done" compose
 stage "Cutting them into vocal-free segments with melody chroma" "$run/shards/dataset.json" \
   python -m data_prep.prepare input_dir="$run/corpus" output_dir="$run/shards" \
   sample_rate=16000 segment_duration=8 separator=stems chroma_window=8192
 stage "Training the shipped codec further on them" "$run/codec/model/config.json" \
   train codec data.path="$run/shards"
 stage "Turning the music into codes" "$run/codes/dataset.json" \
-  python -m data_prep.tokenize dataset="$run/shards" output_dir="$run/codes" codec="$run/codec/model"
+  python -m data_prep.tokenize dataset="$run/shards" output_dir="$run/codes" \
+  codec_path="$run/codec/model"
 stage "Training a language model on the codes, from nothing" "$run/lm/model/config.json" \
   train lm
 stage "Generating, measuring, writing the report" "$run/report/index.html" \
   python evaluate.py ckpt="$run/lm/model" dataset="$run/shards" output_dir="$run" \
-  "+curves.Codec=$run/codec" "+curves.Language model=$run/lm"
+  "+curves={Codec: $run/codec, Language model: $run/lm}"
 
 echo
 echo "Report:        $run/report/index.html (open it in a browser)"

@@ -74,6 +74,12 @@ def read_held_out(
     prompts, others = (
         deal([tracks[name] for name in ordered[side::2]], n_clips) for side in (0, 1)
     )
+    if min(len(prompts), len(others)) < 2:
+        raise UserError(
+            f"{dataset} has {len(rows)} segments of {duration:g} s in {' and '.join(used)}, of "
+            f"{len(tracks)} tracks; evaluation needs 2 in each of its two halves: prepare more "
+            "songs, or larger valid_fraction and test_fraction"
+        )
     return HeldOut(prompts, others, used, index.info.get("chroma"))
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -16,6 +15,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from musicgen_train.data.audio import replacing
 from musicgen_train.errors import UserError
 from musicgen_train.evaluation.judge_features import JudgeFeatures, normalise, windows
 from musicgen_train.evaluation.kl import clip_log_probabilities
@@ -176,15 +176,15 @@ class Judge(nn.Module):
 
 def save_judge(judge: Judge, folder: Path, training: Mapping[str, object]) -> None:
     """Write config.json (model, front end, training figures) and model.safetensors."""
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     folder.mkdir(parents=True, exist_ok=True)
     state = {name: value.contiguous() for name, value in judge.state_dict().items()}
-    save_file(state, folder / "model.safetensors.tmp")
-    os.replace(folder / "model.safetensors.tmp", folder / "model.safetensors")
+    with replacing(folder / "model.safetensors") as partial:
+        partial.write_bytes(save(state))
     config = {"format": 1, "judge": judge.config, "training": dict(training)}
-    (folder / "config.json.tmp").write_text(json.dumps(config, indent=1) + "\n")
-    os.replace(folder / "config.json.tmp", folder / "config.json")
+    with replacing(folder / "config.json") as partial:
+        partial.write_text(json.dumps(config, indent=1) + "\n")
 
 
 def load_judge(folder: Path | str | None = None) -> Judge:

@@ -18,9 +18,11 @@ from torch.nn import functional as F
 from musicgen_train.data.audio import read_audio, resample
 from musicgen_train.errors import UserError
 from musicgen_train.evaluation.judge import KEYS, Judge, key_label
+from musicgen_train.evaluation.judge_degradation import degrade
 from musicgen_train.evaluation.judge_features import SAMPLE_RATE, WINDOW_DURATION, normalise
 
 CROP_DURATION = 8.0  # seconds over which a training crop's loudness is normalised
+WORN_SHARE = 0.6  # of the training windows pass through `degrade`
 
 
 @dataclass
@@ -124,6 +126,8 @@ def random_window(wav: Tensor, generator: torch.Generator) -> Tensor:
     # Faint noise, 20 to 60 dB down, so that digital silence between notes is not a cue.
     level = 0.1 * 10 ** -(1 + 2 * torch.rand((), generator=generator))
     window = window + level * torch.randn(window.shape, generator=generator)
+    if torch.rand((), generator=generator) < WORN_SHARE:
+        window = degrade(window, generator)
     return F.pad(window, (0, int(WINDOW_DURATION * SAMPLE_RATE) - len(window)))
 
 
@@ -176,8 +180,11 @@ def held_out_accuracy(
 ) -> dict[str, dict[str, float]]:
     """Accuracy per head on clips from the middle of unseen tracks, with two kinds of chance.
 
-    `chance` guesses among the labels evenly, `majority` always says the most frequent label.
+    `worn` is the accuracy on degraded copies of the clips. `chance` guesses among the labels
+    evenly, `majority` always says the most frequent label.
     """
+    generator = torch.Generator().manual_seed(0)
+    worn: Counter[str] = Counter()
     hits: Counter[str] = Counter()
     seen: dict[str, Counter[int]] = {head: Counter() for head in judge.labels}
     for track in tracks:
@@ -185,13 +192,16 @@ def held_out_accuracy(
         start = (len(track.wav) - size) // 2
         clip = track.wav[start : start + size].float() / 32767
         heard = judge.probabilities(clip[None], SAMPLE_RATE)
+        heard_worn = judge.probabilities(degrade(clip, generator)[None], SAMPLE_RATE)
         for head, target in track_targets(judge, track).items():
             if target >= 0:
                 seen[head][target] += 1
                 hits[head] += int(heard[head].argmax()) == target
+                worn[head] += int(heard_worn[head].argmax()) == target
     return {
         head: {
             "accuracy": hits[head] / max(1, counts.total()),
+            "worn": worn[head] / max(1, counts.total()),
             "chance": 1 / len(judge.labels[head]),
             "majority": max(counts.values(), default=0) / max(1, counts.total()),
             "n_clips": counts.total(),

@@ -162,6 +162,7 @@ def _read_weights(path: Path) -> dict[str, Tensor]:
 def _write_weights(weights: dict[str, Tensor], path: Path) -> None:
     temporary = path.with_suffix(".part")
     save_file({k: v.detach().cpu().contiguous() for k, v in weights.items()}, str(temporary))
+    temporary.chmod(0o644)  # safetensors writes files that only their owner can read
     temporary.replace(path)
 
 

@@ -29,6 +29,11 @@ def test_one_track_is_not_enough(tmp_path):
         read_held_out(write_dataset(tmp_path / "data", 1), 3, SECONDS)
 
 
+def test_one_segment_a_side_is_not_enough(tmp_path):
+    with pytest.raises(UserError, match=r"has 2 segments .* of 2 tracks; evaluation needs 2 in"):
+        read_held_out(write_dataset(tmp_path / "data", 2), 3, SECONDS)
+
+
 def test_dealing_takes_one_of_each_track_in_turn():
     assert deal([["a1", "a2", "a3"], ["b1"], ["c1", "c2"]], 5) == ["a1", "b1", "c1", "a2", "c2"]
 

@@ -30,7 +30,8 @@ def test_a_codec_comes_back_with_equal_codes_and_identity(codec, tmp_path):
     wav = torch.randn(2, 1, 333)
     assert torch.equal(loaded.encode(wav), codec.encode(wav))
     assert loaded.identity() == codec.identity()
-    assert not list(tmp_path.glob("*.part"))
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["codec.safetensors", "config.json"]
+    assert all(p.stat().st_mode & 0o044 == 0o044 for p in tmp_path.iterdir())
 
 
 def test_a_musicgen_comes_back_and_generates_the_same(model, tmp_path):
