@@ -21,7 +21,7 @@ demo: $(STAMP)
 	@PATH="$(abspath $(BIN)):$$PATH" bash recipes/demo.sh
 
 test: $(STAMP)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
@@ -32,4 +32,4 @@ bench: $(STAMP)
 	$(BIN)/python -m benchmarks.train_step
 
 clean:
-	rm -rf .venv runs build dist *.egg-info .pytest_cache .ruff_cache
+	rm -rf .venv runs/demo build dist *.egg-info .pytest_cache .ruff_cache

@@ -1,11 +1,16 @@
 """What tests of training and of the commands share: a tiny codec and datasets that fit it."""
 
+import os
 from pathlib import Path
 
 import pytest
 import torch
 
 from musicgen_train.codec.encodec import Encodec
+
+# Tensors are tiny here: more threads only wait for each other, in the commands that tests run too.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+torch.set_num_threads(1)
 
 TINY_CODEC = {
     "sample_rate": 2000, "channels": 1, "n_q": 4, "card": 16, "ratios": [4, 5], "n_filters": 4,
