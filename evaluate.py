@@ -1,6 +1,6 @@
 """Measure a model, or a folder of audio, and write metrics.json and a report.
 
-python evaluate.py ckpt=runs/demo/model dataset=runs/demo/shards output_dir=runs/demo/eval
+python evaluate.py ckpt=runs/demo/lm/model dataset=runs/demo/shards output_dir=runs/demo/eval
 python evaluate.py generated=DIR reference=DIR output_dir=DIR
 """
 
@@ -59,6 +59,8 @@ def write_page(cfg: DictConfig, output_dir: Path, stages: Stages) -> Path:
 
 def check_request(cfg: DictConfig) -> None:
     """Refuse what cannot be meant, before anything heavy is loaded."""
+    if cfg.get("output_dir", None) is None:
+        raise UserError("output_dir is missing; give output_dir=…")
     model, folders = (cfg.ckpt, cfg.dataset), (cfg.generated, cfg.reference)
     if all(model) == all(folders) or any(model) == any(folders):
         raise UserError(

@@ -27,15 +27,15 @@ def check_experiment(overrides: list[str]) -> None:
 
 
 def check_run(cfg: DictConfig) -> Path:
-    """Return the run directory; refuse one that exists, unless resuming."""
+    """Return the run directory; refuse missing keys, and a run that exists unless resuming."""
     run_dir = Path("runs") / cfg.name
-    if cfg.resume is not None and not Path(cfg.resume).is_file():
-        raise UserError(f"resume={cfg.resume}: no such checkpoint")
+    missing = sorted(OmegaConf.missing_keys(cfg))
+    if missing:
+        raise UserError(f"{missing[0]} is missing: give {missing[0]}=…")
     if cfg.resume is None and (run_dir / "config.yaml").exists():
-        raise UserError(
-            f"{run_dir} exists already: choose another name=…, "
-            f"or resume={run_dir}/checkpoints/last.ckpt"
-        )
+        last = run_dir / "checkpoints" / "last.ckpt"
+        remedy = f"resume={last}" if last.exists() else "remove it"
+        raise UserError(f"{run_dir} exists already: choose another name=…, or {remedy}")
     return run_dir
 
 
@@ -53,13 +53,14 @@ def codec_identity(cfg: DictConfig) -> dict[str, str]:
 def build(node: DictConfig, **arguments: Any) -> Any:
     """Instantiate a part of the configuration; values that do not fit are the user's to mend."""
     from hydra.errors import InstantiationException
+    from lightning.fabric.utilities.exceptions import MisconfigurationException
 
     try:
         return hydra.utils.instantiate(node, **arguments)
     except InstantiationException as error:
         if isinstance(error.__cause__, UserError):
             raise error.__cause__ from None
-        if isinstance(error.__cause__, ValueError):
+        if isinstance(error.__cause__, ValueError | MisconfigurationException):
             raise UserError(f"configuration: {error.__cause__}") from None
         raise
 
@@ -78,23 +79,24 @@ def run(cfg: DictConfig) -> None:
     import lightning as L
     import torch
 
-    from musicgen_train.training.checkpoints import ConfigInCheckpoint
+    from musicgen_train.training.checkpoints import ConfigRecord, StepSeed, check_resumable
 
     quiet()
     resolved: Any = OmegaConf.to_container(cfg, resolve=True)
+    if cfg.resume is not None:
+        check_resumable(Path(cfg.resume), resolved["task"])
     if cfg.num_threads:
         torch.set_num_threads(cfg.num_threads)
     L.seed_everything(cfg.seed, verbose=False)
     datamodule = build(cfg.data, **codec_identity(cfg))
     task = build(cfg.task)
+    task.check(datamodule, cfg.max_steps)
     if cfg.init_from and cfg.resume is None:
         print(f"init_from {cfg.init_from}: {task.init_from(cfg.init_from)}")
     callbacks = [build(c) for c in cfg.callbacks.values()]
-    callbacks.append(ConfigInCheckpoint(resolved))
+    callbacks += [ConfigRecord(resolved, run_dir / "config.yaml"), StepSeed(cfg.seed)]
     logger = build(cfg.logger)
     trainer: L.Trainer = build(cfg.trainer, callbacks=callbacks, logger=logger)
-    run_dir.mkdir(parents=True, exist_ok=True)
-    OmegaConf.save(cfg, run_dir / "config.yaml", resolve=True)
     trainer.fit(task, datamodule, ckpt_path=cfg.resume, weights_only=True)
     if trainer.is_global_zero:
         task.export(run_dir / "model")

@@ -41,6 +41,8 @@ def tokenize(
     from musicgen_train.data.index import load_index
     from musicgen_train.data.shards import DatasetWriter, ShardReader
 
+    if batch_size < 1:
+        raise UserError(f"batch_size is {batch_size}; use at least 1")
     index = load_index(dataset)
     check_codec(index, codec)
     kept = ["json", *(["flac"] if keep_audio else [])]
@@ -129,7 +131,7 @@ def copy_sample(
 
 
 class CodeStatistics:
-    """How often each code occurs in the training split, or in all of it if that is empty."""
+    """How often each code occurs in the training split."""
 
     def __init__(self, n_q: int, card: int) -> None:
         self.counts = np.zeros((n_q, card), np.int64)

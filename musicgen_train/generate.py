@@ -21,7 +21,7 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     add = p.add_argument
-    add("--checkpoint", required=True, help="folder or published name, e.g. runs/demo/model")
+    add("--checkpoint", required=True, help="folder, e.g. runs/demo/lm/model")
     add("--text", action="append", default=[], help="description; repeat for more; none: free")
     add("--melody", type=Path, help="audio file whose melody to follow")
     add("--prompt", type=Path, help="audio file to continue; it is part of the result")

@@ -54,7 +54,7 @@ class MusicGen:
 
     @staticmethod
     def get_pretrained(name: str | Path, device: str | torch.device | None = None) -> "MusicGen":
-        """Load a checkpoint by its published name or its path; on the GPU if there is one."""
+        """Load a checkpoint from its folder; on the GPU if there is one."""
         from musicgen_train.formats import load_musicgen
 
         if device is None:

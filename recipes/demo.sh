@@ -22,6 +22,7 @@ stage() {
   local began=$SECONDS
   "$@"
   echo "      $((SECONDS - began)) s"
+  printf '%s\t%s\n' "$((SECONDS - began))" "$title" >>"$run/timings.tsv"
 }
 
 # train NAME [OVERRIDE…]: go on from the last checkpoint of an interrupted run, if it left one.
@@ -53,11 +54,11 @@ stage "Turning the music into codes" "$run/codes/dataset.json" \
   codec_path="$run/codec/model"
 stage "Training a language model on the codes, from nothing" "$run/lm/model/config.json" \
   train lm
+more="python -m musicgen_train.generate --checkpoint $run/lm/model --text 'a cheerful folk tune with a flute' --output $run/more"
 stage "Generating, measuring, writing the report" "$run/report/index.html" \
   python evaluate.py ckpt="$run/lm/model" dataset="$run/shards" output_dir="$run" \
-  "+curves={Codec: $run/codec, Language model: $run/lm}"
+  timings="$run/timings.tsv" "hint=\"$more\"" "+curves={Codec: $run/codec, Language model: $run/lm}"
 
 echo
 echo "Report:        $run/report/index.html (open it in a browser)"
-echo "Generate more: $(command -v python) -m musicgen_train.generate --checkpoint $run/lm/model" \
-  "--text 'a cheerful folk tune with a flute' --output $run/more"
+echo "Generate more: PATH=$(dirname "$(command -v python)"):\$PATH $more"

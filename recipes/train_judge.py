@@ -31,7 +31,8 @@ pieces rendered with General MIDI instruments by the demo corpus generator (corp
 {corpus_seed}, {steps} steps of {batch_size} windows, seed {seed}, {minutes:.1f} minutes on CPU).
 The demo composes its pieces with another seed, so the judge has not heard them.
 
-Accuracy on {n_test} clips of 8 s by artists it was not trained on:
+Accuracy on {n_clips} clips of 8 s, openings and endings included, of {n_test} pieces by artists
+it was not trained on:
 
 | head | labels | accuracy | on worn copies | chance | always the most frequent label |
 |---|---|---|---|---|---|
@@ -157,6 +158,7 @@ def write_model_card(judge: Any, folder: Path, figures: dict[str, Any]) -> None:
         dim=judge.config["embedding_dim"],
         corpus_seed=", ".join(map(str, figures["corpus_seeds"])) or "unknown",
         rows="\n".join(rows),
+        n_clips=figures["held_out"]["genre"]["n_clips"],
         **{k: v for k, v in figures.items() if k not in ("held_out", "corpus_seeds")},
     )
     with replacing(folder / "README.md") as partial:

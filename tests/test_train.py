@@ -32,6 +32,7 @@ def config(experiment, datasets, *overrides):
     """The experiment at a size that steps in milliseconds; task and data stay its own."""
     if experiment.startswith("codec"):
         size = [f"data.path={datasets['audio']}", "data.segment_duration=0.5", "data.batch_size=2"]
+        size += ["task.warmup_steps=0", "task.kmeans_batches=4"]
         size.append(f"init_from={datasets['codec']}" if experiment == "codec_demo" else "seed=1")
     else:
         size = [*TINY_LM, f"data.path={datasets['codes']}", f"codec_path={datasets['codec']}"]
@@ -85,13 +86,18 @@ def test_the_same_seed_gives_the_same_losses_and_another_seed_others(experiment,
     assert len(runs[0]) == 3
 
 
-@pytest.mark.parametrize("experiment", ["codec_tiny", "lm_demo"])
-def test_stop_and_resume_equals_the_straight_run_bitwise(experiment, datasets):
-    warmup = ["task.warmup_steps=3", "task.kmeans_batches=4"] if "codec" in experiment else []
-    straight = fit(config(experiment, datasets, "max_steps=6", "name=straight", *warmup))
-    last = straight / "checkpoints" / "step=4.ckpt"
-    resume = f"resume={last}".replace("=4", "\\=4")
-    resumed = fit(config(experiment, datasets, "max_steps=6", "name=resumed", resume, *warmup))
+# The codec stops once while the quantizer is bypassed, and once when dead codes are revived.
+REVIVING = ("task.warmup_steps=3", "codec.dead_code_threshold=0.5")
+
+
+@pytest.mark.parametrize(
+    ("experiment", "step", "overrides"),
+    [("codec_tiny", 2, REVIVING), ("codec_tiny", 4, REVIVING), ("lm_demo", 4, ())],
+)
+def test_stop_and_resume_equals_the_straight_run_bitwise(experiment, step, overrides, datasets):
+    straight = fit(config(experiment, datasets, "max_steps=6", "name=straight", *overrides))
+    resume = f"resume={straight}/checkpoints/step\\={step}.ckpt"
+    resumed = fit(config(experiment, datasets, "max_steps=6", "name=resumed", resume, *overrides))
     ours, theirs = (
         torch.load(run / "checkpoints" / "step=6.ckpt", weights_only=True)
         for run in (straight, resumed)
@@ -99,7 +105,7 @@ def test_stop_and_resume_equals_the_straight_run_bitwise(experiment, datasets):
     assert ours["state_dict"].keys() == theirs["state_dict"].keys()
     for name, tensor in ours["state_dict"].items():
         assert torch.equal(tensor, theirs["state_dict"][name]), name
-    assert losses(straight)[4:] == losses(resumed)
+    assert losses(straight)[step:] == losses(resumed)
     data = [c["MusicDataModule"] for c in (ours, theirs)]
     assert data[0] == data[1] and data[0]["batches"] == 6
 
@@ -146,6 +152,10 @@ def test_an_existing_name_is_refused_unless_resuming(datasets):
         (["init_from=nowhere"], "no checkpoint at nowhere"),
         (["data.segment_duration=99"], "segment_duration is 99"),
         (["codec.frame_rate=50.0"], "frame_rate 50.0 does not fit"),
+        (["data.path=???"], "data.path is missing: give data.path="),
+        (["data.batch_size=0"], "batch_size is 0"),
+        (["trainer=gpu"], "configuration: No supported gpu backend"),
+        (["max_steps=5", "task.warmup_steps=5"], "ends before the quantizer comes in"),
     ],
 )
 def test_a_wrong_value_is_named_before_anything_is_written(datasets, overrides, message):
@@ -162,6 +172,29 @@ def test_a_mismatch_of_the_model_and_the_codec_dies_at_construction(datasets):
 def test_chroma_of_another_window_is_refused(datasets):
     with pytest.raises(UserError, match="chroma window of the dataset is 1024"):
         train.run(config("lm_demo", datasets, "conditioning.chroma.window=512"))
+    assert not Path("runs").exists()
+
+
+def test_what_is_no_checkpoint_of_this_model_is_refused(datasets):
+    run_dir = fit(config("codec_tiny", datasets, "max_steps=2"))
+    last = run_dir / "checkpoints" / "last.ckpt"
+    with pytest.raises(UserError, match="was trained with another _target_"):
+        train.run(config("lm_demo", datasets, f"resume={last}"))
+    with pytest.raises(UserError, match="was trained with another codec"):
+        train.run(config("codec_tiny", datasets, f"resume={last}", "codec.dimension=4"))
+    last.write_bytes(last.read_bytes()[:1000])
+    with pytest.raises(UserError, match=r"is no checkpoint of train\.py, or a damaged one"):
+        train.run(config("codec_tiny", datasets, f"resume={last}"))
+
+
+def test_a_refused_command_is_one_line_and_leaves_nothing(tmp_path):
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "train.py"), "experiment=codec_tiny", "data.path=nowhere"],
+        capture_output=True, text=True, cwd=tmp_path,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1
+    assert not list(tmp_path.iterdir())
 
 
 def test_an_unknown_experiment_is_one_line_with_the_known_ones(tmp_path):

@@ -72,6 +72,8 @@ class MusicDataModule(lightning.LightningDataModule):
         super().__init__()
         if kind not in ("codes", "audio"):
             raise UserError(f"unknown kind of data {kind!r}; use 'codes' or 'audio'")
+        if batch_size < 1:
+            raise UserError(f"batch_size is {batch_size}; use at least 1")
         self.index = load_index(path)
         self.kind = kind
         self.batch_size = batch_size

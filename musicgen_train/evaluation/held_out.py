@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -103,15 +104,20 @@ def held_out_rows(
 def read_segment(reader: SegmentReader, row: int, sample_rate: int) -> Segment:
     """The beginning of one sample."""
     sample = reader.read(row, 0.0)
-    track = str(sample.metadata.get("track") or sample.key.rpartition("_")[0] or sample.key)
+    track = str(sample.metadata.get("track_id") or sample.key.rpartition("_")[0] or sample.key)
     clip = Clip(sample.key, sample.content, sample_rate)
     return Segment(clip, track, sample.metadata, sample.chroma)
 
 
 def deal(tracks: Sequence[list[Segment]], n: int) -> list[Segment]:
-    """The first `n` segments, taking one of each track in turn."""
+    """`n` segments, one of each track in turn, from anywhere in the track.
+
+    In order, the first turn would take nothing but openings, where the lead instrument and the
+    melody have often not begun.
+    """
+    shuffled = [sorted(track, key=_drawn) for track in tracks]
     rounds = max(map(len, tracks))
-    dealt = [track[turn] for turn in range(rounds) for track in tracks if turn < len(track)]
+    dealt = [track[turn] for turn in range(rounds) for track in shuffled if turn < len(track)]
     return dealt[:n]
 
 
@@ -123,6 +129,11 @@ def other_track_pairs(segments: Sequence[Segment]) -> list[tuple[int, int]]:
         for j, second in enumerate(segments)
         if first.track != second.track
     ]
+
+
+def _drawn(segment: Segment) -> str:
+    """A fixed lot for each segment."""
+    return hashlib.sha256(segment.clip.name.encode()).hexdigest()
 
 
 def _mixture_key(segment: Segment) -> tuple[str, str, str]:

@@ -102,7 +102,8 @@ def _weakness(row: Measurement) -> str:
     if not math.isfinite(row.value):
         return f"{row.title}: could not be measured."
     if position is None:
-        return f"{row.title}: {ends['value']}, no gain over {ends['bad_end']} ({row.bad_end_is})."
+        gain = "hardly better than" if grade(row) == "fair" else "no better than"
+        return f"{row.title}: {ends['value']}, {gain} {ends['bad_end']} ({row.bad_end_is})."
     return (
         f"{row.title}: {ends['value']}, only {100 * position:.0f} % of the way from "
         f"{ends['bad_end']} ({row.bad_end_is}) to {ends['good_end']} ({row.good_end_is})."

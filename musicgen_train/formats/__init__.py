@@ -1,4 +1,4 @@
-"""Checkpoints: read and write the native, audiocraft and transformers layouts."""
+"""Checkpoints: the native folder, and the names that audiocraft gives the same weights."""
 
 from musicgen_train.formats.native import (
     load_codec,

@@ -1,21 +1,72 @@
 """What checkpoints carry, and starting from the weights of another model."""
 
+from pathlib import Path
 from typing import Any
 
 import lightning as L
+import torch
+import yaml
 from torch import Tensor, nn
 
+from musicgen_train.errors import UserError
 
-class ConfigInCheckpoint(L.Callback):
-    """Put the resolved configuration into every checkpoint, so that it explains itself."""
 
-    def __init__(self, config: dict[str, Any]):
+class ConfigRecord(L.Callback):
+    """Put the resolved configuration beside the run and into its checkpoints.
+
+    The file is written when training starts, so that a run refused before leaves its name free.
+    """
+
+    def __init__(self, config: dict[str, Any], path: Path):
         self.config = config
+        self.path = path
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        if trainer.is_global_zero:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self.path.write_text(yaml.safe_dump(self.config, sort_keys=False))
 
     def on_save_checkpoint(
         self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         checkpoint["config"] = self.config
+
+
+class StepSeed(L.Callback):
+    """Seed torch anew for every batch from (seed, batch, rank).
+
+    Dropout and the revival of dead codes then repeat in a resumed run without any saved state.
+    """
+
+    def __init__(self, seed: int):
+        self.seed = seed
+
+    def on_train_batch_start(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        ranks = trainer.world_size
+        torch.manual_seed((self.seed * 1_000_003 + batch_idx) * ranks + trainer.global_rank)
+
+
+def check_resumable(path: Path, task: dict[str, Any]) -> None:
+    """Refuse to resume from what is no checkpoint, or one of another model."""
+    if not path.is_file():
+        raise UserError(f"resume={path}: no such checkpoint")
+    try:
+        saved = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        theirs = saved["config"]["task"]
+    except Exception as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UserError(
+            f"resume={path} is no checkpoint of train.py, or a damaged one ({reason}): "
+            "take an earlier one"
+        ) from None
+    for name in ("_target_", "codec", "lm", "text_encoder", "chroma"):
+        if theirs.get(name) != task.get(name):
+            raise UserError(
+                f"resume={path} was trained with another {name} than this run's: resume with its "
+                "own settings, or take its exported weights with init_from"
+            )
 
 
 def load_partially(module: nn.Module, weights: dict[str, Tensor]) -> str:

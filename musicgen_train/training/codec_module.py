@@ -14,6 +14,8 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from musicgen_train.codec.encodec import Encodec
 from musicgen_train.data.batches import AudioBatch
+from musicgen_train.data.datamodule import MusicDataModule
+from musicgen_train.errors import UserError
 from musicgen_train.formats.native import load_codec, save_codec
 from musicgen_train.training.balancer import Balancer
 from musicgen_train.training.checkpoints import load_partially
@@ -49,6 +51,14 @@ class CodecModule(L.LightningModule):
         self.kmeans_batches = kmeans_batches
         self.msspec = MultiScaleMel(codec.sample_rate)
         self.balancer = Balancer(weights, ema_decay=balancer_decay)
+
+    def check(self, datamodule: MusicDataModule, max_steps: int) -> None:
+        """Refuse a run that would end before its codebooks are started."""
+        if 0 < max_steps <= self.warmup_steps:
+            raise UserError(
+                f"max_steps={max_steps} ends before the quantizer comes in at "
+                f"task.warmup_steps={self.warmup_steps}: train longer, or lower the latter"
+            )
 
     def losses(self, estimate: Tensor, wav: Tensor) -> dict[str, Tensor]:
         """Every weighted reconstruction term; adversarial terms join them here."""

@@ -16,6 +16,7 @@ from musicgen_train.conditioning.dropout import drop_conditions, drop_words
 from musicgen_train.conditioning.merging import merge_metadata
 from musicgen_train.conditioning.text import T5TextEncoder, WordTextEncoder
 from musicgen_train.data.batches import CodesBatch
+from musicgen_train.data.datamodule import MusicDataModule
 from musicgen_train.errors import UserError
 from musicgen_train.formats.native import load_codec, load_musicgen, save_musicgen
 from musicgen_train.lm.model import LanguageModel
@@ -68,11 +69,11 @@ class MusicGenModule(L.LightningModule):
         self.codec_path = codec_path
         self.max_duration = max_duration
 
-    def setup(self, stage: str) -> None:
+    def check(self, datamodule: MusicDataModule, max_steps: int) -> None:
         """Refuse a dataset whose chroma is not what the model will be conditioned on."""
         if self.chroma is None:
             return
-        made = self.trainer.datamodule.index.info["chroma"]  # type: ignore[attr-defined]
+        made = datamodule.index.info["chroma"]
         for name in ("window", "hop", "n_chroma"):
             if made[name] != self.chroma.config[name]:
                 raise UserError(

@@ -1,7 +1,9 @@
 import pytest
+import torch
 
 from musicgen_train.errors import UserError
-from musicgen_train.evaluation.held_out import deal, other_track_pairs, read_held_out
+from musicgen_train.evaluation.clips import Clip
+from musicgen_train.evaluation.held_out import Segment, deal, other_track_pairs, read_held_out
 from tests.evaluation.small_evaluation import SECONDS, write_dataset
 
 
@@ -34,8 +36,21 @@ def test_one_segment_a_side_is_not_enough(tmp_path):
         read_held_out(write_dataset(tmp_path / "data", 2), 3, SECONDS)
 
 
+def segments(track: str, n: int) -> list[Segment]:
+    clips = [Clip(f"{track}_{i}", torch.zeros(1, 1), 1) for i in range(n)]
+    return [Segment(clip, track, {}, None) for clip in clips]
+
+
 def test_dealing_takes_one_of_each_track_in_turn():
-    assert deal([["a1", "a2", "a3"], ["b1"], ["c1", "c2"]], 5) == ["a1", "b1", "c1", "a2", "c2"]
+    dealt = deal([segments("a", 3), segments("b", 1), segments("c", 2)], 5)
+    assert [segment.track for segment in dealt] == ["a", "b", "c", "a", "c"]
+    assert len({segment.clip.name for segment in dealt}) == 5
+
+
+def test_dealing_takes_openings_no_more_often_than_other_parts():
+    dealt = deal([segments(f"t{i}", 3) for i in range(300)], 300)
+    openings = sum(segment.clip.name.endswith("_0") for segment in dealt)
+    assert 70 <= openings <= 130
 
 
 def test_shuffled_pairs_are_all_pairs_of_different_tracks(tmp_path):

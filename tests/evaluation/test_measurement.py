@@ -41,6 +41,12 @@ def test_weak_figures_and_faults_are_stated_with_numbers():
     assert sentences[1] == "text: 2 silent of 4 clips."
 
 
+def test_a_small_gain_without_a_good_end_is_not_called_none():
+    (fair,) = weak_points([row(9.5, good=None)], {})
+    (poor,) = weak_points([row(10.5, good=None)], {})
+    assert "hardly better than 10.0" in fair and "no better than 10.0" in poor
+
+
 def test_the_summary_names_value_and_both_ends():
     (sentence,) = summary([row(3.0)])
     assert all(text in sentence.text for text in ("3.00", "0.00", "10.0"))
