@@ -35,9 +35,9 @@ SUMMARIES = {
 }
 
 
-def format_value(value: float, unit: str) -> str:
-    """A number with its unit, as short as it can be read."""
-    if not math.isfinite(value):
+def format_value(value: float | None, unit: str) -> str:
+    """A number with its unit, as short as it can be read; None is what JSON made of a NaN."""
+    if value is None or not math.isfinite(value):
         return "not measurable"
     if unit == "share":
         return f"{100 * value:.0f} %"

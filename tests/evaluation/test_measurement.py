@@ -19,6 +19,11 @@ def test_the_way_made_is_zero_at_the_bad_end_and_one_at_the_good_end(better, goo
     assert row(bad + (bad - good), better, good, bad).position() == 0
 
 
+@pytest.mark.parametrize("value", [None, math.nan, math.inf])
+def test_what_could_not_be_measured_is_said_and_not_raised(value):
+    assert format_value(value, "dB") == "not measurable"
+
+
 def test_without_both_ends_there_is_no_position():
     assert row(1.0, good=None).position() is None
     assert row(math.nan).position() is None
