@@ -140,8 +140,7 @@ def test_training_learns_to_tell_two_sounds_apart_and_is_reproducible(tracks):
     assert held_out_accuracy(first, tracks, duration=4.0)["instrument"]["accuracy"] == 1.0
 
 
-@pytest.mark.skipif(not (SHIPPED / "config.json").is_file(), reason="no judge is shipped")
-def test_the_shipped_judge_is_small_and_knows_what_a_major_chord_is():
+def test_the_shipped_judge_is_small_and_its_card_stands_above_chance():
     assert sum(path.stat().st_size for path in SHIPPED.iterdir()) <= 2 << 20
     figures = judge_training_record()["held_out"]
     assert all(row["accuracy"] > 2 * row["chance"] for row in figures.values())
