@@ -9,11 +9,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from musicgen_train.codec.ranks import from_first_rank, gather_rows, sum_over_ranks
+
 
 def nearest(x: Tensor, centroids: Tensor) -> Tensor:
     """Index of the closest centroid in Euclidean distance: [M, D], [card, D] -> [M]."""
-    # |x - c|^2 without |x|^2, which does not change the arg-min.
-    return (centroids.square().sum(1) - 2 * x @ centroids.t()).argmin(1)
+    # |x - c|^2 without |x|^2, which does not change the arg-min. Half precision would change it.
+    with torch.autocast(x.device.type, enabled=False):
+        return torch.addmm(centroids.square().sum(1), x, centroids.t(), alpha=-2).argmin(1)
 
 
 def sample_rows(x: Tensor, n: int, rng: torch.Generator | None = None) -> Tensor:
@@ -69,8 +72,9 @@ class Codebook(nn.Module):
         self.register_buffer("embed_avg", embed.clone())
 
     def initialise(self, x: Tensor, rng: torch.Generator | None = None) -> None:
-        """Start from k-means on latents x [M, D]."""
-        centroids, sizes = kmeans(x, self.card, self.kmeans_iterations, rng)
+        """Start from k-means on latents x [M, D] of all ranks, as rank 0 draws it."""
+        centroids, sizes = kmeans(gather_rows(x), self.card, self.kmeans_iterations, rng)
+        centroids, sizes = from_first_rank(centroids), from_first_rank(sizes)
         self.embed.copy_(centroids)
         self.cluster_size.copy_(sizes)
         self.embed_avg.copy_(centroids * sizes[:, None])
@@ -81,10 +85,10 @@ class Codebook(nn.Module):
         return nearest(x, self.embed)
 
     def update(self, x: Tensor, index: Tensor) -> None:
-        """One EMA step towards the latents x [M, D] that were assigned to `index` [M]."""
+        """One EMA step towards the latents x [M, D], assigned to `index` [M], of all ranks."""
         self._revive_dead_codes(x)
-        counts = torch.bincount(index, minlength=self.card).to(x.dtype)
-        sums = torch.zeros_like(self.embed).index_add_(0, index, x)
+        counts = sum_over_ranks(torch.bincount(index, minlength=self.card).to(x.dtype))
+        sums = sum_over_ranks(torch.zeros_like(self.embed).index_add_(0, index, x))
         self.cluster_size.lerp_(counts, 1 - self.decay)
         self.embed_avg.lerp_(sums, 1 - self.decay)
         total = self.cluster_size.sum()
@@ -96,7 +100,7 @@ class Codebook(nn.Module):
         n_dead = int(dead.sum())
         if n_dead == 0:
             return
-        fresh = sample_rows(x, n_dead)
+        fresh = from_first_rank(sample_rows(gather_rows(x), n_dead))
         # A revived code starts at the threshold, or its first average would throw it far away.
         self.embed[dead] = fresh
         self.embed_avg[dead] = fresh * self.dead_code_threshold
@@ -107,12 +111,16 @@ class Quantized(NamedTuple):
     """Output of the quantizer."""
 
     latents: Tensor  # [B, D, T], straight-through in training
-    codes: Tensor  # [B, K, T] int64
+    codes: Tensor  # [B, K, T] int64; K < n_q where dropout left codebooks out
     commitment: Tensor  # scalar: mean over codebooks of the squared distance to the chosen codes
 
 
 class ResidualVectorQuantizer(nn.Module):
-    """n_q codebooks, each of which quantizes what the one before left over."""
+    """n_q codebooks, each of which quantizes what the one before left over.
+
+    With `dropout` a training step uses the first 1, …, n_q of them, equally likely, so that any
+    number of codebooks decodes well: one model for many bitrates.
+    """
 
     def __init__(
         self,
@@ -123,8 +131,10 @@ class ResidualVectorQuantizer(nn.Module):
         decay: float = 0.99,
         dead_code_threshold: float = 2.0,
         kmeans_iterations: int = 50,
+        dropout: bool = False,
     ):
         super().__init__()
+        self.dropout = dropout
         self.layers = nn.ModuleList(
             nn.ModuleDict(
                 {
@@ -146,11 +156,12 @@ class ResidualVectorQuantizer(nn.Module):
 
     def forward(self, latents: Tensor) -> Quantized:
         """Quantize latents [B, D, T]; in training the codebooks also take their EMA step."""
+        latents = latents.float()
         residual = latents.detach().transpose(1, 2).flatten(0, 1)  # [B * T, D]
         target = latents.transpose(1, 2).flatten(0, 1)
         total = torch.zeros_like(residual)
         indices, penalties = [], []
-        for codebook in self.codebooks:
+        for codebook in self.codebooks[: self._n_used(latents)]:
             if self.training and not codebook.inited:
                 codebook.initialise(residual)
             index = codebook.encode(residual)
@@ -166,31 +177,39 @@ class ResidualVectorQuantizer(nn.Module):
         quantized = total.view(B, T, D).transpose(1, 2)
         if self.training:
             quantized = latents + (quantized - latents).detach()
-        codes = torch.stack(indices).view(-1, B, T).transpose(0, 1)
+        codes = torch.stack(indices).view(len(indices), B, T).transpose(0, 1)
         return Quantized(quantized, codes, torch.stack(penalties).mean())
+
+    def _n_used(self, latents: Tensor) -> int:
+        """How many codebooks this step uses: all ranks the same, or their sums would not meet."""
+        if not (self.training and self.dropout):
+            return len(self.layers)
+        drawn = torch.randint(1, len(self.layers) + 1, (1,))
+        return int(from_first_rank(drawn.to(latents.device)))
 
     @torch.no_grad()
     def initialise(self, latents: Tensor, rng: torch.Generator | None = None) -> None:
         """Start every codebook by k-means on a pool of latents [M, D] and what is left of it."""
-        residual = latents
+        residual = latents.float()
         for codebook in self.codebooks:
             codebook.initialise(residual, rng)
             residual = residual - F.embedding(codebook.encode(residual), codebook.embed)
 
-    def encode(self, latents: Tensor) -> Tensor:
-        """[B, D, T] -> [B, K, T] int64."""
+    def encode(self, latents: Tensor, n_q: int | None = None) -> Tensor:
+        """[B, D, T] -> [B, K, T] int64, by the first n_q codebooks (None: all of them)."""
         B, D, T = latents.shape
-        residual = latents.transpose(1, 2).reshape(B * T, D)
+        residual = latents.transpose(1, 2).reshape(B * T, D).float()
         indices = []
-        for codebook in self.codebooks:
+        for codebook in self.codebooks[:n_q]:
             index = codebook.encode(residual)
             residual = residual - F.embedding(index, codebook.embed)
             indices.append(index)
-        return torch.stack(indices).view(-1, B, T).transpose(0, 1)
+        return torch.stack(indices).view(len(indices), B, T).transpose(0, 1)
 
     def decode(self, codes: Tensor) -> Tensor:
-        """[B, K, T] -> [B, D, T]."""
+        """[B, K, T] -> [B, D, T]; K may be smaller than n_q."""
         vectors = [
-            F.embedding(codes[:, k], codebook.embed) for k, codebook in enumerate(self.codebooks)
+            F.embedding(codes[:, k], codebook.embed)
+            for k, codebook in enumerate(self.codebooks[: codes.shape[1]])
         ]
         return torch.stack(vectors).sum(0).transpose(1, 2)

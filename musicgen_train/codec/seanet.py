@@ -5,14 +5,36 @@ Module names follow transformers' `EncodecModel`, so that its checkpoints need n
 
 import math
 from collections.abc import Sequence
+from functools import partial
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
 
+from musicgen_train.errors import UserError
 
-class Conv1d(nn.Module):
-    """Weight-normed convolution that pads so that N samples become ceil(N / stride) frames."""
+
+class NormedConv(nn.Module):
+    """A convolution with its normalisation: of the weights, or of the output over time.
+
+    `norm` is "weight" (weight norm), "group" (one group over channels and time, for the 48 kHz
+    model) or "none".
+    """
+
+    conv: nn.Conv1d | nn.ConvTranspose1d
+
+    def __init__(self, conv: nn.Conv1d | nn.ConvTranspose1d, norm: str):
+        super().__init__()
+        if norm not in ("weight", "group", "none"):
+            raise UserError(f"unknown norm {norm!r}: use 'weight', 'group' or 'none'")
+        self.conv = weight_norm(conv) if norm == "weight" else conv
+        self.norm = nn.GroupNorm(1, conv.out_channels) if norm == "group" else nn.Identity()
+
+
+class Conv1d(NormedConv):
+    """Convolution that pads so that N samples become ceil(N / stride) frames."""
+
+    conv: nn.Conv1d
 
     def __init__(
         self,
@@ -24,35 +46,36 @@ class Conv1d(nn.Module):
         dilation: int = 1,
         causal: bool = False,
         pad_mode: str = "constant",
+        norm: str = "weight",
     ):
-        super().__init__()
-        self.conv = weight_norm(
-            nn.Conv1d(in_channels, out_channels, kernel_size, stride=stride, dilation=dilation)
-        )
+        conv = nn.Conv1d(in_channels, out_channels, kernel_size, stride=stride, dilation=dilation)
+        super().__init__(conv, norm)
+        if pad_mode not in ("constant", "reflect"):
+            raise UserError(f"unknown pad_mode {pad_mode!r}: use 'constant' or 'reflect'")
         self.stride = stride
-        self.span = (kernel_size - 1) * dilation + 1
-        self.causal = causal
+        self.span = (kernel_size - 1) * dilation + 1  # samples under the kernel
+        self.right = 0 if causal else (self.span - stride) // 2
+        self.left = self.span - stride - self.right
         self.pad_mode = pad_mode
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, in_channels, N] -> [B, out_channels, ceil(N / stride)]."""
-        total = self.span - self.stride
         # The last window is completed on the right, so no sample is lost.
-        extra = math.ceil(x.shape[-1] / self.stride) * self.stride - x.shape[-1]
-        right = 0 if self.causal else total // 2
-        return self.conv(self._pad(x, total - right, right + extra))
+        return self.norm(self.conv(self.pad(x, self.left, self.right + -x.shape[-1] % self.stride)))
 
-    def _pad(self, x: Tensor, left: int, right: int) -> Tensor:
-        if self.pad_mode != "reflect":
-            return F.pad(x, (left, right), mode=self.pad_mode)
+    def pad(self, x: Tensor, left: int, right: int) -> Tensor:
+        if self.pad_mode == "constant":
+            return F.pad(x, (left, right))
         # Reflection needs more samples than it mirrors: shorter inputs get zeros first.
         short = max(0, max(left, right) - x.shape[-1] + 1)
         padded = F.pad(F.pad(x, (0, short)), (left, right), mode="reflect")
         return padded[..., : padded.shape[-1] - short]
 
 
-class ConvTranspose1d(nn.Module):
-    """Weight-normed transposed convolution, trimmed so that T frames become T * stride samples."""
+class ConvTranspose1d(NormedConv):
+    """Transposed convolution, trimmed so that T frames become T * stride samples."""
+
+    conv: nn.ConvTranspose1d
 
     def __init__(
         self,
@@ -63,18 +86,19 @@ class ConvTranspose1d(nn.Module):
         stride: int,
         causal: bool = False,
         trim_right_ratio: float = 1.0,
+        norm: str = "weight",
     ):
-        super().__init__()
-        self.conv = weight_norm(
-            nn.ConvTranspose1d(in_channels, out_channels, kernel_size, stride=stride)
+        super().__init__(
+            nn.ConvTranspose1d(in_channels, out_channels, kernel_size, stride=stride), norm
         )
-        total = kernel_size - stride
-        self.right = math.ceil(total * trim_right_ratio) if causal else total // 2
-        self.left = total - self.right
+        self.stride = stride
+        self.overlap = kernel_size - stride  # samples that successive frames share
+        self.right = math.ceil(self.overlap * trim_right_ratio) if causal else self.overlap // 2
+        self.left = self.overlap - self.right
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, in_channels, T] -> [B, out_channels, T * stride]."""
-        y = self.conv(x)
+        y = self.norm(self.conv(x))
         return y[..., self.left : y.shape[-1] - self.right]
 
 
@@ -91,22 +115,34 @@ class LSTM(nn.Module):
 
 
 class ResidualBlock(nn.Module):
-    """ELU, dilated convolution, ELU, 1x1 convolution, plus identity: [B, D, N] -> [B, D, N]."""
+    """ELU, dilated convolution, ELU, 1x1 convolution, plus the input: [B, D, N] -> [B, D, N].
+
+    The input is added as it is (`skip="identity"`) or through a 1x1 convolution (`"conv"`).
+    """
 
     def __init__(
-        self, dim: int, kernel_size: int, dilation: int, compress: int, causal: bool, pad_mode: str
+        self,
+        dim: int,
+        kernel_size: int,
+        dilation: int,
+        compress: int,
+        skip: str,
+        conv: "partial[Conv1d]",
     ):
         super().__init__()
+        if skip not in ("identity", "conv"):
+            raise UserError(f"unknown skip {skip!r}: use 'identity' or 'conv'")
         hidden = dim // compress
         self.block = nn.Sequential(
             nn.ELU(),
-            Conv1d(dim, hidden, kernel_size, dilation=dilation, causal=causal, pad_mode=pad_mode),
+            conv(dim, hidden, kernel_size, dilation=dilation),
             nn.ELU(),
-            Conv1d(hidden, dim, 1, causal=causal, pad_mode=pad_mode),
+            conv(hidden, dim, 1),
         )
+        self.shortcut = conv(dim, dim, 1) if skip == "conv" else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + self.block(x)
+        return self.shortcut(x) + self.block(x)
 
 
 class SEANetEncoder(nn.Module):
@@ -129,25 +165,28 @@ class SEANetEncoder(nn.Module):
         last_kernel_size: int = 7,
         dilation_base: int = 2,
         compress: int = 2,
+        skip: str = "identity",
         causal: bool = False,
         pad_mode: str = "constant",
+        norm: str = "weight",
     ):
         super().__init__()
-        same = {"causal": causal, "pad_mode": pad_mode}
-        layers: list[nn.Module] = [Conv1d(channels, n_filters, kernel_size, **same)]
+        conv = partial(Conv1d, causal=causal, pad_mode=pad_mode, norm=norm)
+        layers: list[nn.Module] = [conv(channels, n_filters, kernel_size)]
         dim = n_filters
         for ratio in reversed(ratios):
             for j in range(n_residual_layers):
+                dilation = dilation_base**j
                 layers.append(
-                    ResidualBlock(dim, residual_kernel_size, dilation_base**j, compress, **same)
+                    ResidualBlock(dim, residual_kernel_size, dilation, compress, skip, conv)
                 )
             layers.append(nn.ELU())
-            layers.append(Conv1d(dim, dim * 2, ratio * 2, stride=ratio, **same))
+            layers.append(conv(dim, dim * 2, ratio * 2, stride=ratio))
             dim *= 2
         if lstm:
             layers.append(LSTM(dim, lstm))
         layers.append(nn.ELU())
-        layers.append(Conv1d(dim, dimension, last_kernel_size, **same))
+        layers.append(conv(dim, dimension, last_kernel_size))
         self.layers = nn.Sequential(*layers)
 
     def forward(self, wav: Tensor) -> Tensor:
@@ -171,35 +210,32 @@ class SEANetDecoder(nn.Module):
         last_kernel_size: int = 7,
         dilation_base: int = 2,
         compress: int = 2,
+        skip: str = "identity",
         causal: bool = False,
         pad_mode: str = "constant",
+        norm: str = "weight",
         trim_right_ratio: float = 1.0,
     ):
         super().__init__()
-        same = {"causal": causal, "pad_mode": pad_mode}
+        conv = partial(Conv1d, causal=causal, pad_mode=pad_mode, norm=norm)
+        upsample = partial(
+            ConvTranspose1d, causal=causal, trim_right_ratio=trim_right_ratio, norm=norm
+        )
         dim = n_filters * 2 ** len(ratios)
-        layers: list[nn.Module] = [Conv1d(dimension, dim, kernel_size, **same)]
+        layers: list[nn.Module] = [conv(dimension, dim, kernel_size)]
         if lstm:
             layers.append(LSTM(dim, lstm))
         for ratio in ratios:
             layers.append(nn.ELU())
-            layers.append(
-                ConvTranspose1d(
-                    dim,
-                    dim // 2,
-                    ratio * 2,
-                    stride=ratio,
-                    causal=causal,
-                    trim_right_ratio=trim_right_ratio,
-                )
-            )
+            layers.append(upsample(dim, dim // 2, ratio * 2, stride=ratio))
             dim //= 2
             for j in range(n_residual_layers):
+                dilation = dilation_base**j
                 layers.append(
-                    ResidualBlock(dim, residual_kernel_size, dilation_base**j, compress, **same)
+                    ResidualBlock(dim, residual_kernel_size, dilation, compress, skip, conv)
                 )
         layers.append(nn.ELU())
-        layers.append(Conv1d(dim, channels, last_kernel_size, **same))
+        layers.append(conv(dim, channels, last_kernel_size))
         self.layers = nn.Sequential(*layers)
 
     def forward(self, latents: Tensor) -> Tensor:
