@@ -6,6 +6,7 @@ Module names follow transformers' `EncodecModel`, so that its checkpoints need n
 import math
 from collections.abc import Sequence
 from functools import partial
+from typing import TypeVar
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -13,28 +14,26 @@ from torch.nn.utils.parametrizations import weight_norm
 
 from musicgen_train.errors import UserError
 
+Conv = TypeVar("Conv", nn.Conv1d, nn.ConvTranspose1d)
 
-class NormedConv(nn.Module):
-    """A convolution with its normalisation: of the weights, or of the output over time.
 
-    `norm` is "weight" (weight norm), "group" (one group over channels and time, for the 48 kHz
+def normed(conv: Conv, norm: str) -> tuple[Conv, nn.Module]:
+    """The convolution, and what follows it, for one kind of normalisation.
+
+    `norm` is "weight" (weight norm), "group" (the output over channels and time, as in the 48 kHz
     model) or "none".
     """
-
-    conv: nn.Conv1d | nn.ConvTranspose1d
-
-    def __init__(self, conv: nn.Conv1d | nn.ConvTranspose1d, norm: str):
-        super().__init__()
-        if norm not in ("weight", "group", "none"):
-            raise UserError(f"unknown norm {norm!r}: use 'weight', 'group' or 'none'")
-        self.conv = weight_norm(conv) if norm == "weight" else conv
-        self.norm = nn.GroupNorm(1, conv.out_channels) if norm == "group" else nn.Identity()
+    if norm == "weight":
+        return weight_norm(conv), nn.Identity()  # type: ignore[return-value]
+    if norm == "group":
+        return conv, nn.GroupNorm(1, conv.out_channels)
+    if norm == "none":
+        return conv, nn.Identity()
+    raise UserError(f"unknown norm {norm!r}: use 'weight', 'group' or 'none'")
 
 
-class Conv1d(NormedConv):
+class Conv1d(nn.Module):
     """Convolution that pads so that N samples become ceil(N / stride) frames."""
-
-    conv: nn.Conv1d
 
     def __init__(
         self,
@@ -48,8 +47,9 @@ class Conv1d(NormedConv):
         pad_mode: str = "constant",
         norm: str = "weight",
     ):
+        super().__init__()
         conv = nn.Conv1d(in_channels, out_channels, kernel_size, stride=stride, dilation=dilation)
-        super().__init__(conv, norm)
+        self.conv, self.norm = normed(conv, norm)
         if pad_mode not in ("constant", "reflect"):
             raise UserError(f"unknown pad_mode {pad_mode!r}: use 'constant' or 'reflect'")
         self.stride = stride
@@ -72,10 +72,8 @@ class Conv1d(NormedConv):
         return padded[..., : padded.shape[-1] - short]
 
 
-class ConvTranspose1d(NormedConv):
+class ConvTranspose1d(nn.Module):
     """Transposed convolution, trimmed so that T frames become T * stride samples."""
-
-    conv: nn.ConvTranspose1d
 
     def __init__(
         self,
@@ -88,9 +86,9 @@ class ConvTranspose1d(NormedConv):
         trim_right_ratio: float = 1.0,
         norm: str = "weight",
     ):
-        super().__init__(
-            nn.ConvTranspose1d(in_channels, out_channels, kernel_size, stride=stride), norm
-        )
+        super().__init__()
+        conv = nn.ConvTranspose1d(in_channels, out_channels, kernel_size, stride=stride)
+        self.conv, self.norm = normed(conv, norm)
         self.stride = stride
         self.overlap = kernel_size - stride  # samples that successive frames share
         self.right = math.ceil(self.overlap * trim_right_ratio) if causal else self.overlap // 2

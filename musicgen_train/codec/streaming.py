@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from musicgen_train.codec.chunks import OverlapAdd
 from musicgen_train.codec.encodec import Encodec
-from musicgen_train.codec.seanet import LSTM, Conv1d, ConvTranspose1d, NormedConv, ResidualBlock
+from musicgen_train.codec.seanet import LSTM, Conv1d, ConvTranspose1d, ResidualBlock
 from musicgen_train.errors import UserError
 
 
@@ -114,7 +114,7 @@ class LayerStream:
 
 def stream_of(layer: nn.Module) -> Stream:
     """The stream of one SEANet layer."""
-    if isinstance(layer, NormedConv) and isinstance(layer.norm, nn.GroupNorm):
+    if isinstance(layer, Conv1d | ConvTranspose1d) and isinstance(layer.norm, nn.GroupNorm):
         raise UserError("norm='group' looks at all time at once: such codecs need chunk_duration")
     if isinstance(layer, Conv1d):
         return ConvStream(layer)
