@@ -4,6 +4,7 @@ import hashlib
 import inspect
 import json
 from collections.abc import Sequence
+from dataclasses import fields
 from math import ceil, prod
 from typing import Any, NamedTuple
 
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 from musicgen_train.codec.chunks import overlap_add, split_chunks
 from musicgen_train.codec.initialisation import AUDIO_RMS, initialise
 from musicgen_train.codec.rvq import ResidualVectorQuantizer
-from musicgen_train.codec.seanet import SEANetDecoder, SEANetEncoder
+from musicgen_train.codec.seanet import SEANetDecoder, SEANetEncoder, SEANetShape
 from musicgen_train.errors import UserError
 
 # Arguments that shape training and leave the map from audio to codes and back as it is.
@@ -92,9 +93,8 @@ class Encodec(nn.Module):
         self.chunk_stride = (
             max(1, int((1 - chunk_overlap) * self.chunk_length)) if self.chunk_length else None
         )
-        shape = {name: arguments[name] for name in inspect.signature(SEANetEncoder).parameters}
-        self.encoder = SEANetEncoder(**shape)
-        self.decoder = SEANetDecoder(**shape, trim_right_ratio=trim_right_ratio)
+        shape = SEANetShape(**{field.name: arguments[field.name] for field in fields(SEANetShape)})
+        self.encoder, self.decoder = SEANetEncoder(shape), SEANetDecoder(shape)
         initialise(self.encoder, self.decoder, audio_rms=1.0 if normalize else AUDIO_RMS)
         self.quantizer = ResidualVectorQuantizer(
             dimension=dimension,

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrize import is_parametrized
 
-from musicgen_train.codec.seanet import ResidualBlock, SEANetDecoder, SEANetEncoder
+from musicgen_train.codec.layers import ResidualBlock
+from musicgen_train.codec.seanet import SEANetDecoder, SEANetEncoder
 
 AUDIO_RMS = 0.125  # of mastered music, roughly
 

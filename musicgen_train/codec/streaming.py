@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from musicgen_train.codec.chunks import OverlapAdd
 from musicgen_train.codec.encodec import Encodec
-from musicgen_train.codec.seanet import LSTM, Conv1d, ConvTranspose1d, ResidualBlock
+from musicgen_train.codec.layers import LSTM, Conv1d, ConvTranspose1d, ResidualBlock
 from musicgen_train.errors import UserError
 
 
