@@ -70,6 +70,21 @@ def quiet() -> None:
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
     warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.*")
+    # The schedule also runs while the discriminator waits.
+    warnings.filterwarnings("ignore", message="Detected call of .lr_scheduler.step")
+    # The state after a step is what a checkpoint is meant to hold.
+    warnings.filterwarnings("ignore", message="Using ModelCheckpoint with manual optimization")
+
+
+def estimate(task: Any, datamodule: Any, trainer: Any) -> None:
+    """Print what a step will take, and refuse a batch that does not fit."""
+    from musicgen_train.training.estimate import available_memory
+
+    device = trainer.strategy.root_device
+    expected = task.to(device).estimate(datamodule)
+    if trainer.is_global_zero:
+        print(expected, flush=True)
+    expected.check(available_memory(device))
 
 
 def run(cfg: DictConfig) -> None:
@@ -93,10 +108,11 @@ def run(cfg: DictConfig) -> None:
     task.check(datamodule, cfg.max_steps)
     if cfg.init_from and cfg.resume is None:
         print(f"init_from {cfg.init_from}: {task.init_from(cfg.init_from)}")
-    callbacks = [build(c) for c in cfg.callbacks.values()]
+    callbacks = [build(c) for c in cfg.callbacks.values() if c is not None]
     callbacks += [ConfigRecord(resolved, run_dir / "config.yaml"), StepSeed(cfg.seed)]
     logger = build(cfg.logger)
     trainer: L.Trainer = build(cfg.trainer, callbacks=callbacks, logger=logger)
+    estimate(task, datamodule, trainer)
     trainer.fit(task, datamodule, ckpt_path=cfg.resume, weights_only=True)
     if trainer.is_global_zero:
         task.export(run_dir / "model")

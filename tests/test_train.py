@@ -33,6 +33,9 @@ def config(experiment, datasets, *overrides):
     if experiment.startswith("codec"):
         size = [f"data.path={datasets['audio']}", "data.segment_duration=0.5", "data.batch_size=2"]
         size += ["task.warmup_steps=0", "task.kmeans_batches=4"]
+        if experiment != "codec_demo":  # which has no adversary
+            size += ["task.adversary.discriminator.filters=4", "task.adversary.start_step=1"]
+            size += ["task.adversary.discriminator.n_ffts=[256,128]"]
         size.append(f"init_from={datasets['codec']}" if experiment == "codec_demo" else "seed=1")
     else:
         size = [*TINY_LM, f"data.path={datasets['codes']}", f"codec_path={datasets['codec']}"]
@@ -86,6 +89,17 @@ def test_the_same_seed_gives_the_same_losses_and_another_seed_others(experiment,
     assert len(runs[0]) == 3
 
 
+def same(ours, theirs):
+    """Are two nested states equal to the last bit?"""
+    if isinstance(ours, torch.Tensor):
+        return torch.equal(ours, theirs)
+    if isinstance(ours, dict):
+        return ours.keys() == theirs.keys() and all(same(ours[k], theirs[k]) for k in ours)
+    if isinstance(ours, list | tuple):
+        return len(ours) == len(theirs) and all(map(same, ours, theirs))
+    return ours == theirs
+
+
 # The codec stops once while the quantizer is bypassed, and once when dead codes are revived.
 REVIVING = ("task.warmup_steps=3", "codec.dead_code_threshold=0.5")
 
@@ -105,6 +119,12 @@ def test_stop_and_resume_equals_the_straight_run_bitwise(experiment, step, overr
     assert ours["state_dict"].keys() == theirs["state_dict"].keys()
     for name, tensor in ours["state_dict"].items():
         assert torch.equal(tensor, theirs["state_dict"][name]), name
+    assert same(ours["optimizer_states"], theirs["optimizer_states"])
+    assert same(ours["lr_schedulers"], theirs["lr_schedulers"])
+    if experiment.startswith("codec"):
+        held = {name.split(".")[0] for name in ours["state_dict"]}
+        assert {"codec", "adversary", "balancer", "average"} <= held
+        assert len(ours["optimizer_states"]) == 2
     assert losses(straight)[step:] == losses(resumed)
     data = [c["MusicDataModule"] for c in (ours, theirs)]
     assert data[0] == data[1] and data[0]["batches"] == 6

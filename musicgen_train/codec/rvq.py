@@ -72,8 +72,8 @@ class Codebook(nn.Module):
         self.register_buffer("embed_avg", embed.clone())
 
     def initialise(self, x: Tensor, rng: torch.Generator | None = None) -> None:
-        """Start from k-means on latents x [M, D] of all ranks, as rank 0 draws it."""
-        centroids, sizes = kmeans(gather_rows(x), self.card, self.kmeans_iterations, rng)
+        """Start from k-means on latents x [M, D], which all ranks share, as rank 0 draws it."""
+        centroids, sizes = kmeans(x, self.card, self.kmeans_iterations, rng)
         centroids, sizes = from_first_rank(centroids), from_first_rank(sizes)
         self.embed.copy_(centroids)
         self.cluster_size.copy_(sizes)
@@ -163,7 +163,7 @@ class ResidualVectorQuantizer(nn.Module):
         indices, penalties = [], []
         for codebook in self.codebooks[: self._n_used(latents)]:
             if self.training and not codebook.inited:
-                codebook.initialise(residual)
+                codebook.initialise(gather_rows(residual))
             index = codebook.encode(residual)
             chosen = F.embedding(index, codebook.embed)
             # Each codebook pulls on its own residual, as if the earlier ones were constants.
@@ -189,7 +189,7 @@ class ResidualVectorQuantizer(nn.Module):
 
     @torch.no_grad()
     def initialise(self, latents: Tensor, rng: torch.Generator | None = None) -> None:
-        """Start every codebook by k-means on a pool of latents [M, D] and what is left of it."""
+        """Start every codebook by k-means on a pool of latents [M, D], the same on all ranks."""
         residual = latents.float()
         for codebook in self.codebooks:
             codebook.initialise(residual, rng)

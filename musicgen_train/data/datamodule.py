@@ -90,6 +90,7 @@ class MusicDataModule(lightning.LightningDataModule):
         }
         _check(self.index.info, path, kind, expected, segment_duration)
         duration = segment_duration or self.index.info["segment_duration"]
+        self.duration: float = duration
         self.segments = SegmentReader(ShardReader(self.index), kind, duration, with_chroma)
         self._start = 0  # stream position where this run began
         self._start_batches = 0  # batches that the trainer had processed by then

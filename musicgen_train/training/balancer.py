@@ -1,14 +1,28 @@
 """Gradient balancer (Défossez et al. 2022, eq. 6): loss weights become shares of the gradient."""
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor, nn
+
+from musicgen_train.codec.ranks import n_ranks, sum_over_ranks
+
+
+class Balanced(NamedTuple):
+    """What the balancer made of several losses."""
+
+    loss: Tensor  # scalar, whose gradient at the output is the balanced sum of the losses' own
+    norms: dict[str, Tensor]  # mean norm of each loss's own gradient, per batch item
+    shares: dict[str, Tensor]  # of each loss in the balanced gradient; they sum to 1
 
 
 class Balancer(nn.Module):
     """Scale each loss's gradient at the model's output to its weight's share of `total_norm`.
 
-    Gradient norms are taken per batch item and smoothed by an exponential average, which is part
-    of the state, so that a resumed run balances as the straight one.
+    Gradient norms are taken per batch item, over all ranks, and smoothed by an exponential
+    average, which is part of the state, so that a resumed run balances as the straight one. A loss
+    that is absent from a step, as the adversarial ones are at first, keeps its average, and the
+    others share the whole.
     """
 
     totals: Tensor
@@ -30,18 +44,24 @@ class Balancer(nn.Module):
         self.register_buffer("totals", torch.zeros(len(weights)))
         self.register_buffer("fixes", torch.zeros(len(weights)))
 
-    def forward(self, losses: dict[str, Tensor], output: Tensor) -> Tensor:
-        """A scalar whose gradient at `output` [B, C, N] is the balanced sum of the losses' own."""
-        if set(losses) != set(self.weights):
-            raise ValueError(f"losses {sorted(losses)} for weights {sorted(self.weights)}")
+    def forward(self, losses: dict[str, Tensor], output: Tensor) -> Balanced:
+        """Balance scalar losses at their common `output` [B, C, N]."""
+        unknown = losses.keys() - self.weights.keys()
+        assert losses and not unknown, f"losses {sorted(losses)} for weights {sorted(self.weights)}"
         balanced = torch.zeros_like(output)
-        weight_sum = sum(self.weights.values())
+        weight_sum = sum(self.weights[name] for name in losses)
+        norms, scaled = {}, {}
         for i, (name, weight) in enumerate(self.weights.items()):
+            if name not in losses:
+                continue
             (grad,) = torch.autograd.grad(losses[name], [output], retain_graph=True)
-            norm = grad.flatten(1).norm(dim=1).mean()
-            self.totals[i] = self.totals[i] * self.ema_decay + norm
+            norms[name] = sum_over_ranks(grad.flatten(1).norm(dim=1).mean()) / n_ranks()
+            self.totals[i] = self.totals[i] * self.ema_decay + norms[name]
             self.fixes[i] = self.fixes[i] * self.ema_decay + 1
             average = self.totals[i] / self.fixes[i]
-            share = self.total_norm * weight / weight_sum
-            balanced += grad * (share / (self.epsilon + average))
-        return (output * balanced).sum()
+            scale = self.total_norm * weight / weight_sum / (self.epsilon + average)
+            balanced += grad * scale
+            scaled[name] = norms[name] * scale
+        total = torch.stack(list(scaled.values())).sum().clamp_min(self.epsilon)
+        shares = {name: norm / total for name, norm in scaled.items()}
+        return Balanced((output * balanced).sum(), norms, shares)

@@ -44,8 +44,8 @@ class StepSeed(L.Callback):
     def on_train_batch_start(
         self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        ranks = trainer.world_size
-        torch.manual_seed((self.seed * 1_000_003 + batch_idx) * ranks + trainer.global_rank)
+        # Rank 0 draws as a single process would: what it draws for all ranks stays the same.
+        torch.manual_seed((trainer.global_rank << 48) + self.seed * 1_000_003 + batch_idx)
 
 
 def check_resumable(path: Path, task: dict[str, Any]) -> None:

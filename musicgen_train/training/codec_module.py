@@ -1,4 +1,4 @@
-"""Lightning training of the codec on reconstruction losses."""
+"""Lightning training of the codec: reconstruction and adversarial losses, balanced."""
 
 from collections.abc import Callable, Iterable
 from itertools import islice
@@ -7,27 +7,34 @@ from typing import Any
 
 import lightning as L
 import torch
-import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.utils import get_total_norm
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from musicgen_train.codec.encodec import Encodec
+from musicgen_train.codec.encodec import Encodec, Reconstruction
+from musicgen_train.codec.ranks import gather_rows, n_ranks, sum_over_ranks
 from musicgen_train.data.batches import AudioBatch
 from musicgen_train.data.datamodule import MusicDataModule
 from musicgen_train.errors import UserError
-from musicgen_train.formats.native import load_codec, save_codec
-from musicgen_train.training.balancer import Balancer
+from musicgen_train.evaluation.codec_metrics import code_counts, perplexity, si_sdr, usage
+from musicgen_train.formats import load_codec, save_codec
+from musicgen_train.training.adversary import Adversary
+from musicgen_train.training.balancer import Balanced, Balancer
 from musicgen_train.training.checkpoints import load_partially
-from musicgen_train.training.losses import MultiScaleMel
+from musicgen_train.training.estimate import StepEstimate, estimate_step
+from musicgen_train.training.losses import reconstruction_loss
 
 
 class CodecModule(L.LightningModule):
-    """Train an `Encodec`: balanced reconstruction losses on the waveform, commitment outside.
+    """Train an `Encodec`: balanced losses on its output, the quantizer's commitment outside.
 
     The first `warmup_steps` steps bypass the quantizer. Then k-means on a pool of the latents of
     `kmeans_batches` batches starts the codebooks: one batch is too few vectors for a large
-    codebook, and untrained latents collapse it.
+    codebook, and untrained latents collapse it. Validation and export use the exponential average
+    of the weights, if `ema_decay` is given. Steps are the codec's: those of the discriminator are
+    not counted. n ranks train as one does on their batches joined.
     """
 
     def __init__(
@@ -35,41 +42,136 @@ class CodecModule(L.LightningModule):
         codec: Encodec,
         optimizer: Callable[[Iterable[Tensor]], Optimizer],
         schedule: Callable[[Optimizer], LRScheduler] | None = None,
+        adversary: Adversary | None = None,
         *,
         weights: dict[str, float],
         commitment: float = 1.0,
         warmup_steps: int = 0,
         kmeans_batches: int = 1,
         balancer_decay: float = 0.999,
+        ema_decay: float | None = 0.99,
     ):
         super().__init__()
+        self.automatic_optimization = False  # two optimizers that take turns
         self.codec = codec
+        self.adversary = adversary
         self.optimizer = optimizer
         self.schedule = schedule
         self.commitment = commitment
         self.warmup_steps = warmup_steps
         self.kmeans_batches = kmeans_batches
-        self.msspec = MultiScaleMel(codec.sample_rate)
-        self.balancer = Balancer(weights, ema_decay=balancer_decay)
+        self.losses = {name: reconstruction_loss(name, codec.sample_rate) for name in weights}
+        # Registered, so that their windows move to the device.
+        self.spectral = nn.ModuleList(x for x in self.losses.values() if isinstance(x, nn.Module))
+        shares = {**weights, **(adversary.weights if adversary else {})}
+        self.balancer = Balancer(shares, ema_decay=balancer_decay)
+        self.average = None
+        if ema_decay is not None:
+            # The codebooks are averages themselves: they are taken as they are.
+            self.average = AveragedModel(codec, multi_avg_fn=get_ema_multi_avg_fn(ema_decay))
+            self.average.requires_grad_(False)
+
+    @property
+    def trained(self) -> Encodec:
+        """The codec that is validated and exported."""
+        return self.codec if self.average is None else self.average.module  # type: ignore[return-value]
 
     def check(self, datamodule: MusicDataModule, max_steps: int) -> None:
-        """Refuse a run that would end before its codebooks are started."""
+        """Refuse a run that would end before its codebooks start, or crops too short to judge."""
         if 0 < max_steps <= self.warmup_steps:
             raise UserError(
                 f"max_steps={max_steps} ends before the quantizer comes in at "
                 f"task.warmup_steps={self.warmup_steps}: train longer, or lower the latter"
             )
+        n_samples = int(datamodule.duration * self.codec.sample_rate)
+        # The mel losses reflect half of their longest window.
+        needed = max(self.adversary.discriminator.n_ffts) if self.adversary else 512
+        if n_samples < needed:
+            raise UserError(
+                f"data.segment_duration={datamodule.duration} is {n_samples} samples, but the "
+                f"losses look at {needed}: take at least {needed / self.codec.sample_rate:.3f}"
+            )
 
-    def losses(self, estimate: Tensor, wav: Tensor) -> dict[str, Tensor]:
-        """Every weighted reconstruction term; adversarial terms join them here."""
-        return {"l1": F.l1_loss(estimate, wav), "msspec": self.msspec(estimate, wav)}
+    def estimate(self, datamodule: MusicDataModule) -> StepEstimate:
+        """Memory and time of a step on batches of this shape; nothing is trained."""
+        n_samples = int(datamodule.duration * self.codec.sample_rate)
+        rng = torch.Generator().manual_seed(0)
 
-    def training_step(self, batch: AudioBatch, batch_idx: int) -> Tensor:
-        output = self.codec(batch.wav, quantize=self.global_step >= self.warmup_steps)
-        losses = self.losses(output.wav, batch.wav)
+        def loss(size: int) -> Tensor:
+            wav = torch.randn(size, self.codec.channels, n_samples, generator=rng) / 8
+            return self._trial_loss(wav.to(self.device))
+
+        # Weights, gradients and Adam's two averages; the averaged codec adds one more.
+        return estimate_step(self, loss, datamodule.batch_size, 4 + (self.average is not None))
+
+    def _trial_loss(self, wav: Tensor) -> Tensor:
+        """All the work of a step but the optimizers' and the codebooks'."""
+        output = self.codec(wav, quantize=False)
+        losses = self.reconstruction_losses(output.wav, wav)
+        own = wav.new_zeros(())
+        if self.adversary is not None:
+            own, _ = self.adversary.own_loss(output.wav, wav)
+            losses |= self.adversary.codec_losses(output.wav, wav)
+        for loss in losses.values():
+            torch.autograd.grad(loss, [output.wav], retain_graph=True)
+        return own + torch.stack(list(losses.values())).sum()
+
+    def training_step(self, batch: AudioBatch, batch_idx: int) -> None:
+        step = self.global_step
+        output = self.codec(batch.wav, quantize=step >= self.warmup_steps)
+        losses = self.reconstruction_losses(output.wav, batch.wav)
+        if self.adversary is not None and self.adversary.active(step):
+            if self.adversary.learns(step):
+                self._train_discriminator(self.adversary, output.wav, batch.wav)
+            losses |= self.adversary.codec_losses(output.wav, batch.wav)
+        balanced = self.balancer(losses, output.wav)
+        self._train_codec(balanced, output)
+        self._log_losses(losses, balanced, output)
+
+    def reconstruction_losses(self, estimate: Tensor, wav: Tensor) -> dict[str, Tensor]:
+        """Every reconstruction term, of wavs [B, C, N]."""
+        return {name: loss(estimate, wav) for name, loss in self.losses.items()}
+
+    def _train_codec(self, balanced: Balanced, output: Reconstruction) -> None:
+        # Balanced gradients have a norm per item and add up; ranks are averaged.
+        loss = n_ranks() * balanced.loss + self.commitment * output.commitment
+        optimizer = _as_list(self.optimizers())[0]
+        optimizer.zero_grad()
+        self.manual_backward(loss)
+        self._log_gradient("train/grad_norm", self.codec)
+        optimizer.step()
+        for scheduler in _as_list(self.lr_schedulers()):
+            scheduler.step()
+        if self.average is not None:
+            self.average.update_parameters(self.codec)
+
+    def _train_discriminator(self, adversary: Adversary, fake: Tensor, real: Tensor) -> None:
+        loss, right = adversary.own_loss(fake, real)
+        # Lightning would count a step of its wrapper as a step of the run.
+        optimizer = _as_list(self.optimizers())[1].optimizer
+        optimizer.zero_grad()
+        self.manual_backward(loss)
+        self._log_gradient("train/discriminator_grad_norm", adversary)
+        optimizer.step()
+        self.log("train/discriminator", loss.detach())
+        self.log_dict({f"train/discriminator_{name}": value for name, value in right.items()})
+
+    def _log_gradient(self, name: str, module: nn.Module) -> None:
+        norm = get_total_norm(p.grad for p in module.parameters() if p.grad is not None)
+        if not torch.isfinite(norm):
+            raise UserError(
+                f"step {self.global_step}: {name} is {norm.item()}: lower optim.lr, look for "
+                "broken audio in the data, and resume from the last checkpoint"
+            )
+        self.log(name, norm)
+
+    def _log_losses(
+        self, losses: dict[str, Tensor], balanced: Balanced, output: Reconstruction
+    ) -> None:
         self.log_dict({f"train/{name}": value.detach() for name, value in losses.items()})
         self.log("train/commitment", output.commitment.detach())
-        return self.balancer(losses, output.wav) + self.commitment * output.commitment
+        self.log_dict({f"train/grad_{name}": norm for name, norm in balanced.norms.items()})
+        self.log_dict({f"train/share_{name}": share for name, share in balanced.shares.items()})
 
     def on_train_batch_start(self, batch: AudioBatch, batch_idx: int) -> None:
         if self.global_step == self.warmup_steps and not self._started():
@@ -82,45 +184,43 @@ class CodecModule(L.LightningModule):
     def _start_codebooks(self) -> None:
         loader = self.trainer.datamodule.train_dataloader()  # type: ignore[attr-defined]
         pool = [
-            self.codec.encoder(batch.wav.to(self.device)).transpose(1, 2).flatten(0, 1)
+            gather_rows(self.codec.encoder(batch.wav.to(self.device)).transpose(1, 2).flatten(0, 1))
             for batch in islice(loader, self.kmeans_batches)
         ]
         self.codec.quantizer.initialise(torch.cat(pool))
 
-    def validation_step(self, batch: AudioBatch, batch_idx: int) -> None:
-        # Quantized also during warm-up would be noise: the same path as training is validated.
-        output = self.codec(batch.wav, quantize=self._started())
-        for name, value in self.losses(output.wav, batch.wav).items():
-            self.log(f"valid/{name}", value, batch_size=len(batch.wav), sync_dist=True)
-        self.log(
-            "valid/si_sdr",
-            si_sdr(output.wav, batch.wav).mean(),
-            prog_bar=True,
-            batch_size=len(batch.wav),
-            sync_dist=True,
-        )
-        if output.codes is not None:
-            self._count_codes(output.codes)
-
     def on_validation_epoch_start(self) -> None:
-        self.code_counts = torch.zeros(self.codec.n_q, self.codec.card, device=self.device)
+        self.counts = torch.zeros(
+            self.codec.n_q, self.codec.card, dtype=torch.long, device=self.device
+        )
 
-    def _count_codes(self, codes: Tensor) -> None:
-        for k in range(self.codec.n_q):
-            self.code_counts[k] += torch.bincount(codes[:, k].flatten(), minlength=self.codec.card)
+    def validation_step(self, batch: AudioBatch, batch_idx: int) -> Tensor:
+        """Log how close the round trip comes; return it, [B, C, N], for callbacks."""
+        # Quantized also during warm-up would be noise: the same path as training is validated.
+        output = self.trained(batch.wav, quantize=self._started())
+        values = self.reconstruction_losses(output.wav, batch.wav)
+        values["si_sdr"] = si_sdr(output.wav, batch.wav).mean().float()
+        for name, value in values.items():
+            self.log(f"valid/{name}", value, batch_size=len(batch.wav), sync_dist=True)
+        if output.codes is not None:
+            self.counts += code_counts(output.codes, self.codec.card)
+        return output.wav
 
     def on_validation_epoch_end(self) -> None:
-        if not self._started():
+        counts = sum_over_ranks(self.counts)
+        if not counts.any():
             return
-        for k, counts in enumerate(self.code_counts):
-            p = counts / counts.sum()
-            self.log(f"valid/perplexity_q{k}", torch.special.entr(p).sum().exp())
+        for k, (used, effective) in enumerate(zip(usage(counts), perplexity(counts), strict=True)):
+            self.log(f"valid/usage_q{k}", used.float())
+            self.log(f"valid/perplexity_q{k}", effective.float())
 
     def configure_optimizers(self) -> Any:
-        optimizer = self.optimizer(self.codec.parameters())
+        optimizers = [self.optimizer(self.codec.parameters())]
+        if self.adversary is not None:
+            optimizers.append(self.adversary.optimizer(self.adversary.discriminator.parameters()))
         if self.schedule is None:
-            return optimizer
-        return [optimizer], [{"scheduler": self.schedule(optimizer), "interval": "step"}]
+            return optimizers
+        return optimizers, [self.schedule(optimizer) for optimizer in optimizers]
 
     def init_from(self, path: str) -> str:
         """Take the weights of another codec that fit; return what was taken and left."""
@@ -128,14 +228,11 @@ class CodecModule(L.LightningModule):
 
     def export(self, folder: Path) -> None:
         """Write the native codec folder."""
-        save_codec(self.codec, folder)
+        save_codec(self.trained, folder)
 
 
-def si_sdr(estimate: Tensor, reference: Tensor) -> Tensor:
-    """Scale-invariant signal-to-distortion ratio in dB, per item: [B, C, N] twice -> [B]."""
-    estimate = (estimate - estimate.mean(-1, keepdim=True)).flatten(1)
-    reference = (reference - reference.mean(-1, keepdim=True)).flatten(1)
-    energy = reference.square().sum(1, keepdim=True).clamp_min(1e-8)
-    target = (estimate * reference).sum(1, keepdim=True) / energy * reference
-    noise = (estimate - target).square().sum(1).clamp_min(1e-8)
-    return 10 * torch.log10(target.square().sum(1).clamp_min(1e-8) / noise)
+def _as_list(one_or_more: Any) -> list[Any]:
+    """Lightning gives one optimizer or scheduler bare, several in a list, and none as None."""
+    if one_or_more is None:
+        return []
+    return one_or_more if isinstance(one_or_more, list) else [one_or_more]

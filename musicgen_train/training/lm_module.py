@@ -22,6 +22,7 @@ from musicgen_train.formats.native import load_codec, load_musicgen, save_musicg
 from musicgen_train.lm.model import LanguageModel
 from musicgen_train.musicgen import MusicGen
 from musicgen_train.training.checkpoints import load_partially
+from musicgen_train.training.estimate import StepEstimate, estimate_step
 
 
 def cross_entropy(logits: Tensor, codes: Tensor, mask: Tensor) -> Tensor:
@@ -80,6 +81,23 @@ class MusicGenModule(L.LightningModule):
                     f"chroma {name} of the dataset is {made[name]}, but conditioning.chroma says "
                     f"{self.chroma.config[name]}: prepare the music with the latter, or change it"
                 )
+
+    def estimate(self, datamodule: MusicDataModule) -> StepEstimate:
+        """Memory and time of a step on batches of this shape; nothing is trained."""
+        n_frames = round(datamodule.duration * datamodule.index.info["frame_rate"])
+        rng = torch.Generator().manual_seed(0)
+
+        def loss(size: int) -> Tensor:
+            codes = torch.randint(self.lm.card, (size, self.lm.n_q, n_frames), generator=rng)
+            n_chroma = self.lm.config["chroma_length"] if self.chroma is not None else 0
+            chroma = torch.zeros(size, n_chroma, 12, device=self.device) if n_chroma else None
+            texts = ["music"] * size
+            lengths = torch.full((size,), n_frames, device=self.device)
+            batch = CodesBatch(codes.to(self.device), lengths, texts, chroma, texts, [{}] * size)
+            return self.cross_entropies(batch, texts, chroma).mean()
+
+        # Weights, gradients and Adam's two averages.
+        return estimate_step(self, loss, datamodule.batch_size, 4)
 
     def training_step(self, batch: CodesBatch, batch_idx: int) -> Tensor:
         texts, chroma = self.draw_conditions(batch, batch_idx)

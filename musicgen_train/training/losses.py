@@ -1,12 +1,18 @@
-"""Reconstruction losses of codec training; each takes (estimate, reference), both [B, C, N]."""
+"""Reconstruction losses of codec training; each takes (estimate, reference), both [B, C, N].
+
+All equal audiocraft's losses of the same names: `l1` and `l2` are torch's own.
+"""
 
 import math
 import warnings
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torchaudio.functional import melscale_fbanks
+
+from musicgen_train.errors import UserError
 
 
 class MelSpectrogram(nn.Module):
@@ -73,3 +79,67 @@ class MultiScaleMel(nn.Module):
             logs = F.mse_loss((ours + self.floor).log10(), (theirs + self.floor).log10())
             loss = loss + F.l1_loss(ours, theirs) + logs
         return loss / (2 * len(self.scales))
+
+
+class LogMel(nn.Module):
+    """L1 of log10 mel power at one window size: `mel`."""
+
+    def __init__(
+        self,
+        sample_rate: int,
+        *,
+        n_fft: int = 1024,
+        n_mels: int = 64,
+        f_min: float = 64.0,
+        floor: float = 1e-5,
+    ):
+        super().__init__()
+        self.floor = floor
+        self.mel = MelSpectrogram(sample_rate, n_fft, n_fft // 4, n_mels, f_min)
+
+    def forward(self, estimate: Tensor, reference: Tensor) -> Tensor:
+        ours, theirs = (self.mel(torch.cat([estimate, reference])) + self.floor).log10().chunk(2)
+        return F.l1_loss(ours, theirs)
+
+
+class NegativeSISNR(nn.Module):
+    """Minus the scale-invariant signal-to-noise ratio in dB, mean over half overlapping segments.
+
+    Segments have their mean removed; the last ones are completed with silence: `sisnr`.
+    """
+
+    def __init__(self, sample_rate: int, *, segment_duration: float = 20.0):
+        super().__init__()
+        self.length = int(segment_duration * sample_rate)
+        self.epsilon = torch.finfo(torch.float32).eps * self.length
+
+    def forward(self, estimate: Tensor, reference: Tensor) -> Tensor:
+        ours, theirs = self._segments(estimate), self._segments(reference)
+        energy = theirs.square().sum(-1, keepdim=True)
+        wanted = (ours * theirs).sum(-1, keepdim=True) / (energy + self.epsilon) * theirs
+        signal = wanted.square().sum(-1) + self.epsilon
+        noise = (ours - wanted).square().sum(-1) + self.epsilon
+        return -10 * (signal / noise).log10().mean()
+
+    def _segments(self, wav: Tensor) -> Tensor:
+        stride = self.length // 2
+        n_segments = math.ceil(wav.shape[-1] / stride)
+        whole = (n_segments - 1) * stride + self.length
+        segments = F.pad(wav, (0, whole - wav.shape[-1])).unfold(-1, self.length, stride)
+        return segments - segments.mean(-1, keepdim=True)
+
+
+def reconstruction_loss(name: str, sample_rate: int) -> Callable[[Tensor, Tensor], Tensor]:
+    """The loss that a weight's name stands for."""
+    match name:
+        case "l1":
+            return F.l1_loss
+        case "l2":
+            return F.mse_loss
+        case "mel":
+            return LogMel(sample_rate)
+        case "msspec":
+            return MultiScaleMel(sample_rate)
+        case "sisnr":
+            return NegativeSISNR(sample_rate)
+    raise UserError(f"no loss is called {name!r}: task.weights takes l1, l2, mel, msspec, sisnr")
