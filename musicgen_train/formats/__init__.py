@@ -1,11 +1,17 @@
-"""Checkpoints: the native folder, and the names that audiocraft gives the same weights."""
+"""Checkpoints: native folders, and those that audiocraft and transformers read and write."""
 
-from musicgen_train.formats.native import (
-    load_codec,
-    load_lm,
-    load_musicgen,
-    save_codec,
-    save_musicgen,
-)
+from musicgen_train.formats.audiocraft_codec import save_audiocraft_codec, save_audiocraft_pointer
+from musicgen_train.formats.codecs import load_codec
+from musicgen_train.formats.native import load_lm, load_musicgen, save_codec, save_musicgen
+from musicgen_train.formats.transformers_codec import save_transformers_codec
 
-__all__ = ["load_codec", "load_lm", "load_musicgen", "save_codec", "save_musicgen"]
+__all__ = [
+    "load_codec",
+    "load_lm",
+    "load_musicgen",
+    "save_audiocraft_codec",
+    "save_audiocraft_pointer",
+    "save_codec",
+    "save_musicgen",
+    "save_transformers_codec",
+]

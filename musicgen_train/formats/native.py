@@ -3,19 +3,18 @@
 A codec folder holds the first two; a MusicGen folder all three, its codec included.
 """
 
-import json
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from musicgen_train.codec.encodec import Encodec
 from musicgen_train.conditioning.chroma import ChromaExtractor
 from musicgen_train.conditioning.text import T5TextEncoder, WordTextEncoder
 from musicgen_train.errors import UserError
+from musicgen_train.formats.codec_building import build_codec, check_savable
+from musicgen_train.formats.files import read_json, read_tensors, write_json, write_tensors
 from musicgen_train.lm.model import LanguageModel
 from musicgen_train.musicgen import MusicGen
 
@@ -30,17 +29,17 @@ TEXT_ENCODERS: dict[str, type[WordTextEncoder] | type[T5TextEncoder]] = {
 
 def save_codec(codec: Encodec, folder: str | Path) -> Path:
     """Write a codec folder; its files appear whole or not at all."""
+    check_savable(codec)
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    _write_weights(codec.state_dict(), folder / "codec.safetensors")
+    write_tensors(codec.state_dict(), folder / "codec.safetensors")
     _write_config({"codec": codec.config, "codec_identity": codec.identity()}, folder)
     return folder
 
 
 def save_musicgen(model: MusicGen, folder: str | Path) -> Path:
     """Write a MusicGen folder; weights of a frozen text encoder stay out of it."""
+    check_savable(model.codec)
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
     weights = {f"lm.{name}": tensor for name, tensor in model.lm.state_dict().items()}
     encoder = model.text_encoder
     description: dict[str, Any] = {
@@ -58,19 +57,16 @@ def save_musicgen(model: MusicGen, folder: str | Path) -> Path:
         if isinstance(encoder, WordTextEncoder):
             for name, tensor in encoder.state_dict().items():
                 weights[f"text_encoder.{name}"] = tensor
-    _write_weights(weights, folder / "model.safetensors")
-    _write_weights(model.codec.state_dict(), folder / "codec.safetensors")
+    write_tensors(weights, folder / "model.safetensors")
+    write_tensors(model.codec.state_dict(), folder / "codec.safetensors")
     _write_config(description, folder)
     return folder
 
 
-def load_codec(path_or_name: str | Path) -> Encodec:
-    """Load the codec of a native folder, or of one that ships in assets by its name."""
-    folder = _find(path_or_name)
-    config = _read_config(folder)
-    codec = Encodec(**config["codec"])
-    _load_weights(codec, _read_weights(folder / "codec.safetensors"), folder)
-    return codec.eval()
+def read_native_codec(folder: Path) -> Encodec:
+    """Load the codec of a native folder."""
+    config = _read_config(folder).get("codec")
+    return build_codec(config, read_tensors(folder / "codec.safetensors"), folder / "config.json")
 
 
 def load_lm(path_or_name: str | Path) -> LanguageModel:
@@ -85,7 +81,7 @@ def load_musicgen(path_or_name: str | Path) -> MusicGen:
     folder = _find(path_or_name)
     config = _read_config(folder)
     lm, weights = _load_lm(folder, config)
-    codec = load_codec(folder)
+    codec = read_native_codec(folder)
     if codec.identity() != config["codec_identity"]:
         raise UserError(
             f"{folder}: the language model was trained on codes of codec "
@@ -117,24 +113,25 @@ def _strip(weights: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {k.removeprefix(prefix): v for k, v in weights.items() if k.startswith(prefix)}
 
 
+def shipped() -> list[str]:
+    """Names of the codecs in assets."""
+    return sorted(path.parent.name for path in ASSETS.glob("*/codec.safetensors"))
+
+
 def _find(path_or_name: str | Path) -> Path:
     for folder in (Path(path_or_name), ASSETS / path_or_name):
         if (folder / "config.json").is_file():
             return folder
-    shipped = sorted(p.parent.name for p in ASSETS.glob("*/codec.safetensors"))
-    raise UserError(
-        f"no checkpoint at {path_or_name}: give a folder with a config.json, "
-        f"or one of the shipped ones ({', '.join(shipped) or 'none'})"
-    )
+    raise UserError(f"no checkpoint at {path_or_name}: give a MusicGen folder with a config.json")
 
 
 def _read_config(folder: Path) -> dict[str, Any]:
     path = folder / "config.json"
+    config = read_json(path)
     try:
-        config = json.loads(path.read_text())
         if config["format"] != FORMAT or config["version"] > VERSION:
             raise KeyError
-    except (json.JSONDecodeError, KeyError, TypeError):
+    except (KeyError, TypeError):
         raise UserError(
             f"{path} is not a musicgen_train config of version <= {VERSION}: export it again"
         ) from None
@@ -142,28 +139,12 @@ def _read_config(folder: Path) -> dict[str, Any]:
 
 
 def _write_config(description: dict[str, Any], folder: Path) -> None:
-    temporary = folder / "config.json.part"
-    described = {"format": FORMAT, "version": VERSION, **description}
-    temporary.write_text(json.dumps(described, indent=2) + "\n")
-    temporary.replace(folder / "config.json")
+    write_json({"format": FORMAT, "version": VERSION, **description}, folder / "config.json")
 
 
 def _read_weights(path: Path) -> dict[str, Tensor]:
-    if not path.is_file():
-        raise UserError(f"{path} is missing: copy the whole checkpoint folder")
-    try:
-        weights = load_file(str(path))
-    except SafetensorError as error:
-        raise UserError(f"{path} is truncated or corrupt ({error}): copy it again") from None
     # Half precision is for storage; the modules compute in float32 unless asked otherwise.
-    return {k: v.float() if v.is_floating_point() else v for k, v in weights.items()}
-
-
-def _write_weights(weights: dict[str, Tensor], path: Path) -> None:
-    temporary = path.with_suffix(".part")
-    save_file({k: v.detach().cpu().contiguous() for k, v in weights.items()}, str(temporary))
-    temporary.chmod(0o644)  # safetensors writes files that only their owner can read
-    temporary.replace(path)
+    return {k: v.float() if v.is_floating_point() else v for k, v in read_tensors(path).items()}
 
 
 def _load_weights(module: nn.Module, weights: dict[str, Tensor], folder: Path) -> None:

@@ -18,7 +18,7 @@ from musicgen_train.conditioning.text import T5TextEncoder, WordTextEncoder
 from musicgen_train.data.batches import CodesBatch
 from musicgen_train.data.datamodule import MusicDataModule
 from musicgen_train.errors import UserError
-from musicgen_train.formats.native import load_codec, load_musicgen, save_musicgen
+from musicgen_train.formats import load_codec, load_musicgen, save_musicgen
 from musicgen_train.lm.model import LanguageModel
 from musicgen_train.musicgen import MusicGen
 from musicgen_train.training.checkpoints import load_partially

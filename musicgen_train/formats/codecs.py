@@ -1,0 +1,48 @@
+"""Any codec: native, audiocraft's or transformers', from a folder, a file or the hub."""
+
+from pathlib import Path
+
+from musicgen_train.codec.encodec import Encodec
+from musicgen_train.errors import UserError
+from musicgen_train.formats.audiocraft_codec import FILE_NAME, read_audiocraft_codec
+from musicgen_train.formats.files import read_json
+from musicgen_train.formats.hub import fetch_codec, hub_id
+from musicgen_train.formats.native import ASSETS, read_native_codec, shipped
+from musicgen_train.formats.transformers_codec import read_transformers_codec
+
+
+def load_codec(path_or_name: str | Path) -> Encodec:
+    """Load a codec in evaluation mode, whoever wrote it.
+
+    path_or_name: a folder (native, transformers' EncodecModel or MusicGen, audiocraft's), the file
+    compression_state_dict.bin, a codec that ships in assets, or a name of the hub: `encodec_32khz`,
+    `small` (the codec of facebook/musicgen-small), `owner/repository`.
+    """
+    path = Path(path_or_name)
+    if path.is_file():
+        return read_audiocraft_codec(path)
+    for folder in (path, ASSETS / path_or_name):
+        if folder.is_dir():
+            return _read_folder(folder)
+    repository = hub_id(str(path_or_name))
+    if repository is None or len(path.parents) > 2:
+        raise UserError(
+            f"no checkpoint at {path_or_name}: give the folder of a codec, one that ships "
+            f"({', '.join(shipped()) or 'none'}), or a name of the hub like facebook/encodec_32khz"
+        )
+    return _read_folder(fetch_codec(repository))
+
+
+def _read_folder(folder: Path) -> Encodec:
+    config, audiocraft = folder / "config.json", folder / FILE_NAME
+    if not config.is_file():
+        if not audiocraft.is_file():
+            raise UserError(f"no checkpoint at {folder}: it has no config.json and no {FILE_NAME}")
+        return read_audiocraft_codec(audiocraft)
+    content = read_json(config)
+    if not isinstance(content, dict) or "model_type" not in content:
+        return read_native_codec(folder)
+    # The hub's MusicGen folders hold both; where the large file was left out, the small one serves.
+    if audiocraft.is_file() and not any(folder.glob("model*.safetensors")):
+        return read_audiocraft_codec(audiocraft)
+    return read_transformers_codec(folder)

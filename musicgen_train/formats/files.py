@@ -1,0 +1,85 @@
+"""Files of checkpoints: broken ones are named, and new ones appear whole or not at all."""
+
+import json
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from musicgen_train.errors import UserError
+
+
+def read_json(path: Path) -> Any:
+    """The content of a JSON file."""
+    try:
+        return json.loads(_existing(path).read_text())
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError):
+        raise UserError(f"{path} is no JSON: copy or export it again") from None
+
+
+def read_tensors(path: Path, prefix: str = "") -> dict[str, Tensor]:
+    """The tensors of a safetensors file under a prefix, which is left out of their names."""
+    try:
+        with safe_open(str(_existing(path)), "pt") as file:
+            names = [name for name in file.keys() if name.startswith(prefix)]  # noqa: SIM118
+            # Copies: the file is mapped into memory, and it may change while the model lives.
+            return {name.removeprefix(prefix): file.get_tensor(name).clone() for name in names}
+    except SafetensorError as error:
+        raise UserError(f"{path} is truncated or corrupt ({error}): copy it again") from None
+
+
+def read_pickle(path: Path) -> Any:
+    """A torch pickle of tensors and plain values; anything that could run code is refused."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about the protocols of old files
+            return torch.load(_existing(path), map_location="cpu", weights_only=True)
+    except UserError:
+        raise
+    except Exception as error:  # whatever stumbles over bytes that are no pickle
+        if "GLOBAL" in str(error):
+            raise UserError(
+                f"{path} holds more than tensors and plain values, and opening that could run "
+                "code: export the model again, without its training state"
+            ) from None
+        raise UserError(f"{path} is truncated or corrupt: copy it again") from None
+
+
+def write_json(content: dict[str, Any], path: Path) -> None:
+    """Write a JSON file."""
+    _write(path, lambda temporary: temporary.write_text(json.dumps(content, indent=2) + "\n"))
+
+
+def write_tensors(tensors: dict[str, Tensor], path: Path) -> None:
+    """Write a safetensors file, with the mark that transformers asks for."""
+    plain = to_plain(tensors)
+    _write(path, lambda temporary: save_file(plain, str(temporary), metadata={"format": "pt"}))
+
+
+def write_pickle(content: dict[str, Any], path: Path) -> None:
+    """Write a torch pickle, which should hold nothing but tensors and plain values."""
+    _write(path, lambda temporary: torch.save(content, temporary))
+
+
+def to_plain(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The same numbers, away from devices, gradients and shared memory."""
+    return {name: t.detach().cpu().contiguous().clone() for name, t in tensors.items()}
+
+
+def _existing(path: Path) -> Path:
+    if not path.is_file():
+        raise UserError(f"{path} is missing: copy the whole checkpoint folder")
+    return path
+
+
+def _write(path: Path, write: Callable[[Path], Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(".part")
+    write(temporary)
+    temporary.chmod(0o644)  # safetensors writes files that only their owner can read
+    temporary.replace(path)
