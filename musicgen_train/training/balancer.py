@@ -11,7 +11,7 @@ from musicgen_train.codec.ranks import n_ranks, sum_over_ranks
 class Balanced(NamedTuple):
     """What the balancer made of several losses."""
 
-    loss: Tensor  # scalar, whose gradient at the output is the balanced sum of the losses' own
+    loss: Tensor  # scalar; its gradient, mean over ranks, is the balanced sum of the losses' own
     norms: dict[str, Tensor]  # mean norm of each loss's own gradient, per batch item
     shares: dict[str, Tensor]  # of each loss in the balanced gradient; they sum to 1
 
@@ -55,7 +55,8 @@ class Balancer(nn.Module):
             if name not in losses:
                 continue
             (grad,) = torch.autograd.grad(losses[name], [output], retain_graph=True)
-            norms[name] = sum_over_ranks(grad.flatten(1).norm(dim=1).mean()) / n_ranks()
+            # Of the loss on all ranks' items: each rank's own is a mean over fewer of them.
+            norms[name] = sum_over_ranks(grad.flatten(1).norm(dim=1).mean()) / n_ranks() ** 2
             self.totals[i] = self.totals[i] * self.ema_decay + norms[name]
             self.fixes[i] = self.fixes[i] * self.ema_decay + 1
             average = self.totals[i] / self.fixes[i]

@@ -14,7 +14,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from musicgen_train.codec.encodec import Encodec, Reconstruction
-from musicgen_train.codec.ranks import gather_rows, n_ranks, sum_over_ranks
+from musicgen_train.codec.ranks import gather_rows, sum_over_ranks
 from musicgen_train.data.batches import AudioBatch
 from musicgen_train.data.datamodule import MusicDataModule
 from musicgen_train.errors import UserError
@@ -133,8 +133,7 @@ class CodecModule(L.LightningModule):
         return {name: loss(estimate, wav) for name, loss in self.losses.items()}
 
     def _train_codec(self, balanced: Balanced, output: Reconstruction) -> None:
-        # Balanced gradients have a norm per item and add up; ranks are averaged.
-        loss = n_ranks() * balanced.loss + self.commitment * output.commitment
+        loss = balanced.loss + self.commitment * output.commitment
         optimizer = _as_list(self.optimizers())[0]
         optimizer.zero_grad()
         self.manual_backward(loss)
@@ -211,8 +210,8 @@ class CodecModule(L.LightningModule):
         if not counts.any():
             return
         for k, (used, effective) in enumerate(zip(usage(counts), perplexity(counts), strict=True)):
-            self.log(f"valid/usage_q{k}", used.float())
-            self.log(f"valid/perplexity_q{k}", effective.float())
+            self.log(f"valid/usage_q{k}", used.float(), sync_dist=True)
+            self.log(f"valid/perplexity_q{k}", effective.float(), sync_dist=True)
 
     def configure_optimizers(self) -> Any:
         optimizers = [self.optimizer(self.codec.parameters())]
