@@ -110,9 +110,7 @@ def test_quantizer_dropout_trains(datasets):
 
 def test_a_training_that_diverges_stops_and_says_what_to_do(datasets):
     cfg = config("codec_tiny", datasets, "max_steps=6", "optim.lr=1e30")
-    with pytest.raises(
-        UserError, match=r"step 1: train/\w*grad_norm is (nan|inf): lower optim\.lr"
-    ):
+    with pytest.raises(UserError, match=r"step 1: .*grad_norm is (nan|inf): lower optim\.lr"):
         train.run(cfg)
 
 
