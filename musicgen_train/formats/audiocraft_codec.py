@@ -8,7 +8,7 @@ import yaml
 from torch import Tensor
 
 from musicgen_train.codec.encodec import Encodec
-from musicgen_train.codec.seanet import ConvTranspose1d
+from musicgen_train.codec.layers import ConvTranspose1d
 from musicgen_train.errors import UserError
 from musicgen_train.formats.codec_building import build_codec, check_exportable
 from musicgen_train.formats.files import read_pickle, to_plain, write_pickle

@@ -63,7 +63,7 @@ def read_transformers_codec(folder: Path) -> Encodec:
     if not isinstance(config, dict) or found != "encodec":
         raise UserError(f"{path} describes model_type {found!r}: only encodec codecs can be loaded")
     weights = _read_weights(folder, prefix)
-    return build_codec(_config_from(config, path), weights, path, _NAMES)
+    return build_codec(config_from_transformers(config, path), weights, path, _NAMES)
 
 
 def save_transformers_codec(codec: Encodec, folder: str | Path) -> Path:
@@ -72,7 +72,7 @@ def save_transformers_codec(codec: Encodec, folder: str | Path) -> Path:
     Options of the codec that transformers cannot hold are a `UserError`.
     """
     folder = Path(folder)
-    config = _config_to(codec)
+    config = config_to_transformers(codec)
     extractor = {
         "feature_extractor_type": "EncodecFeatureExtractor",
         "feature_size": config["audio_channels"],
@@ -113,7 +113,7 @@ def _bits_per_codebook(sample_rate: int, hop_length: int, card: int) -> int:
     return math.ceil(sample_rate / hop_length) * math.ceil(math.log2(card))
 
 
-def _config_from(config: dict[str, Any], path: Path) -> dict[str, Any]:
+def config_from_transformers(config: dict[str, Any], path: Path) -> dict[str, Any]:
     """`Encodec`'s arguments from the content of a transformers config.json."""
     values = {theirs: config.get(theirs, default) for theirs, (_, default) in _OPTIONS.items()}
     if config.get("codebook_dim") not in (None, values["hidden_size"]):
@@ -140,7 +140,7 @@ def _config_from(config: dict[str, Any], path: Path) -> dict[str, Any]:
     return arguments
 
 
-def _config_to(codec: Encodec) -> dict[str, Any]:
+def config_to_transformers(codec: Encodec) -> dict[str, Any]:
     """The content of config.json."""
     check_exportable(codec)
     config = codec.config
