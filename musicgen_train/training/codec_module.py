@@ -101,8 +101,7 @@ class CodecModule(L.LightningModule):
             wav = torch.randn(size, self.codec.channels, n_samples, generator=rng) / 8
             return self._trial_loss(wav.to(self.device))
 
-        # Weights, gradients and Adam's two averages; the averaged codec adds one more.
-        return estimate_step(self, loss, datamodule.batch_size, 4 + (self.average is not None))
+        return estimate_step(self, loss, datamodule.batch_size, self.device)
 
     def _trial_loss(self, wav: Tensor) -> Tensor:
         """All the work of a step but the optimizers' and the codebooks'."""

@@ -1,9 +1,10 @@
 """Memory and time of a training step, measured on small batches before the run begins."""
 
+import contextlib
 import gc
+import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,8 +20,8 @@ class StepEstimate(NamedTuple):
     """What a step of `batch_size` items will take."""
 
     batch_size: int
-    fixed_memory: float  # bytes: weights, gradients, optimizer state, averages
-    item_memory: float  # bytes that one item keeps for the backward pass
+    fixed_memory: float  # bytes, whatever the batch: the process, weights, gradients, optimizers
+    item_memory: float  # bytes for each item
     seconds: float
 
     @property
@@ -35,7 +36,7 @@ class StepEstimate(NamedTuple):
         remedy = f"data.batch_size={fitting} fits" if fitting >= 1 else "shorten the crops"
         raise UserError(
             f"a step of data.batch_size={self.batch_size} takes about {self.memory / GB:.1f} GB, "
-            f"but {available / GB:.1f} GB are free: {remedy}"
+            f"but {available / GB:.1f} GB are there: {remedy}"
         )
 
     def __str__(self) -> str:
@@ -46,61 +47,74 @@ class StepEstimate(NamedTuple):
 
 
 def estimate_step(
-    module: nn.Module, loss: Callable[[int], Tensor], batch_size: int, n_copies: int
+    module: nn.Module, loss: Callable[[int], Tensor], batch_size: int, device: torch.device
 ) -> StepEstimate:
     """Measure `loss(B)`, forward and backward, at B = 1 and 2, and go on linearly.
 
-    `n_copies` counts the float32 tensors kept for each trainable weight: itself, its gradient,
-    optimizer state, averages. Gradients are left as they were found: none.
+    Adam's two averages are added, which the trial does not make. Gradients are left as they were
+    found: none.
     """
     trainable = sum(p.numel() * p.element_size() for p in module.parameters() if p.requires_grad)
-    _measure(module, loss, 1)  # the first pass also pays for starting up
-    (one_bytes, one_seconds), (two_bytes, two_seconds) = (_measure(module, loss, b) for b in (1, 2))
+    _measure(module, loss, 1, device)  # the first pass also pays for starting up
+    one, two = (_measure(module, loss, size, device) for size in (1, 2))
+    item = max(two.peak - one.peak, 0)
     return StepEstimate(
         batch_size,
-        fixed_memory=float(n_copies * trainable),
-        item_memory=max(two_bytes - one_bytes, one_bytes / 2),
-        seconds=one_seconds + (batch_size - 1) * max(two_seconds - one_seconds, one_seconds / 4),
+        fixed_memory=one.peak - item + 2 * trainable,
+        item_memory=item,
+        seconds=one.seconds + (batch_size - 1) * max(two.seconds - one.seconds, one.seconds / 4),
     )
 
 
 def available_memory(device: torch.device) -> float | None:
-    """Free bytes on the device; None where the system does not say."""
+    """Bytes that this process may use on the device; None where the system does not say."""
     if device.type == "cuda":
-        return float(torch.cuda.mem_get_info(device)[0])
-    meminfo = Path("/proc/meminfo")
-    if device.type != "cpu" or not meminfo.exists():
-        return None
-    lines = dict(line.split(":") for line in meminfo.read_text().splitlines())
-    return float(lines["MemAvailable"].split()[0]) * 1024
+        return float(torch.cuda.mem_get_info(device)[0] + torch.cuda.memory_reserved(device))
+    free, used = (_kilobytes(*x) for x in (("meminfo", "MemAvailable"), ("self/status", "VmRSS")))
+    return None if free is None or used is None else 1024 * (free + used)
 
 
-def _measure(module: nn.Module, loss: Callable[[int], Tensor], size: int) -> tuple[float, float]:
-    """Bytes kept for the backward pass of one step, and its seconds."""
-    began = time.perf_counter()
-    with _kept_bytes(module) as kept:
-        value = loss(size)
-    value.backward()
-    if value.is_cuda:
-        torch.cuda.synchronize()
-    seconds = time.perf_counter() - began
-    module.zero_grad(set_to_none=True)
-    del value
+class _Measured(NamedTuple):
+    peak: float  # bytes
+    seconds: float
+
+
+def _measure(
+    module: nn.Module, loss: Callable[[int], Tensor], size: int, device: torch.device
+) -> _Measured:
+    """One step's highest use of memory by the process, and its time."""
     gc.collect()
-    return float(sum(kept.values())), seconds
+    _reset_peak(device)
+    began = time.perf_counter()
+    loss(size).backward()
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    measured = _Measured(_peak(device), time.perf_counter() - began)
+    module.zero_grad(set_to_none=True)
+    return measured
 
 
-@contextmanager
-def _kept_bytes(module: nn.Module) -> Iterator[dict[int, int]]:
-    """Sizes of the storages that autograd keeps, by address; weights are no extra."""
-    weights = {p.untyped_storage().data_ptr() for p in module.parameters()}
-    kept: dict[int, int] = {}
+def _reset_peak(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+        return
+    # Only Linux can: elsewhere the peak is that of the whole process so far.
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
 
-    def keep(tensor: Tensor) -> Tensor:
-        storage = tensor.untyped_storage()
-        if storage.data_ptr() not in weights:
-            kept[storage.data_ptr()] = storage.nbytes()
-        return tensor
 
-    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        yield kept
+def _peak(device: torch.device) -> float:
+    if device.type == "cuda":
+        return float(torch.cuda.max_memory_allocated(device))
+    import resource
+
+    unit = 1 if sys.platform == "darwin" else 1024
+    return float(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit)
+
+
+def _kilobytes(file: str, name: str) -> float | None:
+    path = Path("/proc") / file
+    if not path.exists():
+        return None
+    lines = dict(line.split(":", 1) for line in path.read_text().splitlines())
+    return float(lines[name].split()[0])

@@ -96,8 +96,7 @@ class MusicGenModule(L.LightningModule):
             batch = CodesBatch(codes.to(self.device), lengths, texts, chroma, texts, [{}] * size)
             return self.cross_entropies(batch, texts, chroma).mean()
 
-        # Weights, gradients and Adam's two averages.
-        return estimate_step(self, loss, datamodule.batch_size, 4)
+        return estimate_step(self, loss, datamodule.batch_size, self.device)
 
     def training_step(self, batch: CodesBatch, batch_idx: int) -> Tensor:
         texts, chroma = self.draw_conditions(batch, batch_idx)

@@ -124,6 +124,6 @@ def test_a_batch_that_cannot_fit_is_refused_before_the_first_step(datasets, monk
     from musicgen_train.training import estimate
 
     monkeypatch.setattr(estimate, "available_memory", lambda device: 1e6)
-    with pytest.raises(UserError, match=r"but 0\.0 GB are free"):
+    with pytest.raises(UserError, match=r"but 0\.0 GB are there"):
         train.run(config("codec_tiny", datasets))
     assert not list((train.Path("runs")).glob("*/checkpoints"))
