@@ -118,26 +118,35 @@ def config_from_transformers(config: dict[str, Any], path: Path) -> dict[str, An
     values = {theirs: config.get(theirs, default) for theirs, (_, default) in _OPTIONS.items()}
     if config.get("codebook_dim") not in (None, values["hidden_size"]):
         raise UserError(f"{path}: codebook_dim is not hidden_size: that is not supported")
-    if values["norm_type"] not in _NORMS:
-        raise UserError(f"{path}: norm_type is {values['norm_type']!r}: {list(_NORMS)} are known")
+    norm = values["norm_type"]
+    if not isinstance(norm, str) or norm not in _NORMS:
+        raise UserError(f"{path}: norm_type is {norm!r}, but should be one of {list(_NORMS)}")
     if type(values["use_conv_shortcut"]) is not bool:
         raise UserError(f"{path}: use_conv_shortcut is neither true nor false")
-    values["norm_type"] = _NORMS[values["norm_type"]]
+    values["norm_type"] = _NORMS[norm]
     values["use_conv_shortcut"] = "conv" if values["use_conv_shortcut"] else "identity"
     values["overlap"] = values["overlap"] or 0.0
-    rates = config.get("target_bandwidths", _BANDWIDTHS)
-    if not isinstance(rates, list) or not all(type(r) in (int, float) for r in rates) or not rates:
-        raise UserError(f"{path}: target_bandwidths is {rates!r}, but should list kbit/s")
     arguments = {ours: values[theirs] for theirs, (ours, _) in _OPTIONS.items()}
-    check_codec_config({**arguments, "n_q": 1}, path, _NAMES)
-    hop_length = math.prod(arguments["ratios"])
-    bits = _bits_per_codebook(arguments["sample_rate"], hop_length, arguments["card"])
-    arguments["n_q"] = int(1000 * rates[-1] // max(bits, 1))
-    arguments["quantizer_dropout"] = len(rates) > 1
+    rates = config.get("target_bandwidths", _BANDWIDTHS)
+    arguments["quantizer_dropout"] = isinstance(rates, list) and len(rates) > 1
+    arguments["n_q"] = _codebooks(rates, arguments, path)
     own = config.get(_OWN)
     if isinstance(own, dict):
         arguments |= {name: own[name] for name in TRAINING_ONLY if name in own}
     return arguments
+
+
+def _codebooks(rates: Any, arguments: dict[str, Any], path: Path) -> int:
+    """How many codebooks the highest of `target_bandwidths` pays for."""
+    check_codec_config({**arguments, "n_q": 1}, path, _NAMES)
+    if not isinstance(rates, list) or not rates or not isinstance(rates[-1], int | float):
+        raise UserError(f"{path}: target_bandwidths is {rates!r}, but should list kbit/s")
+    bits = _bits_per_codebook(
+        arguments["sample_rate"], math.prod(arguments["ratios"]), arguments["card"]
+    )
+    if not 0 < bits <= 1000 * rates[-1] < 1e9:
+        raise UserError(f"{path}: target_bandwidths is {rates}, but a codebook takes {bits} bit/s")
+    return int(1000 * rates[-1] // bits)
 
 
 def config_to_transformers(codec: Encodec) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""audiocraft's codecs: published folders load, ours come back, what is broken or foreign says so."""
+"""audiocraft's codecs: published folders load, ours come back, broken files say what is wrong."""
 
 import argparse
 from pathlib import Path
