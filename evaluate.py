@@ -1,6 +1,8 @@
-"""Measure a model, or a folder of audio, and write metrics.json and a report.
+"""Measure a model, a codec or a folder of audio, and write metrics.json and a report.
 
 python evaluate.py ckpt=runs/demo/lm/model dataset=runs/demo/shards output_dir=runs/demo/eval
+python evaluate.py ckpt=CODEC dataset=DATASET output_dir=DIR
+python evaluate.py ckpt=CODEC reference=DIR output_dir=DIR
 python evaluate.py generated=DIR reference=DIR output_dir=DIR
 """
 
@@ -28,15 +30,21 @@ def main(cfg: DictConfig) -> None:
     import torch
     from omegaconf import OmegaConf
 
+    from musicgen_train.evaluation.checkpoint_kind import is_codec
     from musicgen_train.evaluation.stages import Stages
+    from musicgen_train.evaluation.terminal import print_measurements
 
     if cfg.num_threads:
         torch.set_num_threads(cfg.num_threads)
     settings: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
     stages, output_dir = Stages(), Path(cfg.output_dir)
-    measure = measure_model if cfg.ckpt else measure_folders
-    rows = measure(cfg, output_dir, settings, stages)
-    print_measurements(rows)
+    if not cfg.ckpt:
+        measure = measure_folders
+    else:
+        measure = measure_codec if cfg.reference or is_codec(cfg.ckpt) else measure_model
+    print_measurements(measure(cfg, output_dir, settings, stages))
+    if measure is measure_codec:
+        print_codec(output_dir)
     print(f"metrics: {output_dir / 'metrics.json'}")
     if cfg.report:
         print(f"report: {write_page(cfg, output_dir, stages)}")
@@ -61,10 +69,11 @@ def check_request(cfg: DictConfig) -> None:
     """Refuse what cannot be meant, before anything heavy is loaded."""
     if cfg.get("output_dir", None) is None:
         raise UserError("output_dir is missing; give output_dir=…")
-    model, folders = (cfg.ckpt, cfg.dataset), (cfg.generated, cfg.reference)
-    if all(model) == all(folders) or any(model) == any(folders):
+    given = {name for name in ("ckpt", "dataset", "generated", "reference") if cfg[name]}
+    if given not in ({"ckpt", "dataset"}, {"ckpt", "reference"}, {"generated", "reference"}):
         raise UserError(
-            "give either ckpt=MODEL dataset=DATASET, or generated=FOLDER reference=FOLDER"
+            "give either ckpt=MODEL dataset=DATASET, or ckpt=CODEC reference=FOLDER, "
+            "or generated=FOLDER reference=FOLDER"
         )
     for name in ("dataset", "generated", "reference"):
         if cfg[name] and not Path(cfg[name]).is_dir():
@@ -73,6 +82,13 @@ def check_request(cfg: DictConfig) -> None:
         raise UserError(
             f"n_clips={cfg.n_clips} duration={cfg.duration}: "
             "use at least 2 clips and a positive duration"
+        )
+    if cfg.reference and Path(cfg.output_dir).resolve().is_relative_to(
+        Path(cfg.reference).resolve()
+    ):
+        raise UserError(
+            f"output_dir={cfg.output_dir} lies in reference={cfg.reference}: its clips would count "
+            "as music the next time; take another folder"
         )
     for path in cfg.curves.values():
         run_logs(path)
@@ -107,6 +123,22 @@ def measure_model(
     )
 
 
+def measure_codec(
+    cfg: DictConfig, output_dir: Path, settings: dict[str, Any], stages: Stages
+) -> list[Measurement]:
+    """Send held-out music, or a folder of it, through a codec and measure what is lost."""
+    from musicgen_train.evaluation.codec_evaluation import evaluate_codec
+    from musicgen_train.evaluation.codec_inputs import dataset_inputs, folder_inputs
+    from musicgen_train.formats import load_codec
+
+    codec = load_codec(cfg.ckpt)
+    if cfg.reference:
+        inputs = folder_inputs(codec, Path(cfg.reference))
+    else:
+        inputs = dataset_inputs(codec, cfg.dataset, cfg.n_clips, cfg.duration, cfg.splits)
+    return evaluate_codec(codec, inputs, output_dir, settings, stages, cfg.n_cards)
+
+
 def measure_folders(
     cfg: DictConfig, output_dir: Path, settings: dict[str, Any], stages: Stages
 ) -> list[Measurement]:
@@ -119,25 +151,12 @@ def measure_folders(
     return evaluate_folders(judge, *folders, output_dir, settings, stages)
 
 
-def print_measurements(rows: list[Measurement]) -> None:
-    """The table of the report, on the terminal."""
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
+def print_codec(output_dir: Path) -> None:
+    """What a codec's evaluation has besides: its rate-distortion curve and codebooks."""
+    from musicgen_train.evaluation.metrics_file import read_metrics
+    from musicgen_train.evaluation.terminal import print_codec_tables
 
-    from musicgen_train.evaluation.verdicts import format_value
-
-    table = Table("metric", "value", "floor", "ceiling", "clips", title="Evaluation")
-    arrows = {"lower": "↓", "higher": "↑", "neither": ""}
-    for row in rows:
-        ends = (
-            "–" if end is None else f"{format_value(end, row.unit)} ({what})"
-            for end, what in ((row.good_end, row.good_end_is), (row.bad_end, row.bad_end_is))
-        )
-        value = f"{format_value(row.value, row.unit)} {arrows[row.better]}"
-        # Titles such as FAD[judge] are no markup.
-        table.add_row(*map(Text, (row.title, value, *ends, str(row.n_clips))))
-    Console().print(table)
+    print_codec_tables(read_metrics(output_dir))
 
 
 if __name__ == "__main__":

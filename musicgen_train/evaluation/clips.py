@@ -41,30 +41,38 @@ class ClipFaults:
     short: int = 0
     non_finite: int = 0
     unreadable: list[str] = field(default_factory=list)
-    mean_level: float = float("nan")  # dBFS, mean over clips that are neither silent nor broken
+    levels: list[float] = field(default_factory=list, repr=False)  # dBFS of the sound clips
+
+    @property
+    def mean_level(self) -> float:
+        """dBFS, mean over clips that are neither silent nor broken; NaN if there are none."""
+        return sum(self.levels) / len(self.levels) if self.levels else math.nan
+
+    def add(self, clip: Clip) -> None:
+        """Count one more clip."""
+        self.n_clips += 1
+        if not torch.isfinite(clip.wav).all():
+            self.non_finite += 1
+            return
+        self.short += clip.wav.shape[-1] < SHORT_DURATION * clip.sample_rate
+        rms = float(clip.wav.double().square().mean().sqrt()) if clip.wav.numel() else 0.0
+        if rms < SILENCE_RMS:
+            self.silent += 1
+        else:
+            self.levels.append(20 * math.log10(rms))
 
     def to_json(self) -> dict[str, object]:
         """Plain values for metrics.json."""
-        level = self.mean_level if math.isfinite(self.mean_level) else None
-        return {**asdict(self), "mean_level": level}
+        plain = {**asdict(self), "mean_level": self.mean_level if self.levels else None}
+        del plain["levels"]
+        return plain
 
 
 def clip_faults(clips: Iterable[Clip], unreadable: Iterable[str] = ()) -> ClipFaults:
     """Count silent, short and non-finite clips and average the level of the sound ones."""
-    faults, levels = ClipFaults(unreadable=list(unreadable)), []
+    faults = ClipFaults(unreadable=list(unreadable))
     for clip in clips:
-        faults.n_clips += 1
-        if not torch.isfinite(clip.wav).all():
-            faults.non_finite += 1
-            continue
-        faults.short += clip.wav.shape[-1] < SHORT_DURATION * clip.sample_rate
-        rms = float(clip.wav.double().square().mean().sqrt()) if clip.wav.numel() else 0.0
-        if rms < SILENCE_RMS:
-            faults.silent += 1
-        else:
-            levels.append(20 * torch.log10(torch.tensor(rms)).item())
-    if levels:
-        faults.mean_level = sum(levels) / len(levels)
+        faults.add(clip)
     return faults
 
 

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
+from musicgen_train.codec.encodec import Encodec
 from musicgen_train.data.index import DatasetIndex, load_index
 from musicgen_train.data.segments import SegmentReader
 from musicgen_train.data.shards import ShardReader
@@ -53,15 +54,7 @@ def read_held_out(
     A later split is used only where the earlier ones have fewer than 2 `n_clips` segments. Tracks
     are dealt out alternately in order of genre and instrument, so both sets hold the same mixture.
     """
-    index = load_index(dataset)
-    if "flac" not in index.members:
-        raise UserError(f"{dataset} holds no audio; give the dataset that data_prep.prepare wrote")
-    rows, used = held_out_rows(index, 2 * n_clips, duration, splits)
-    if not rows:
-        raise UserError(
-            f"{dataset} has no segment of {duration:g} s in {' or '.join(splits)}; "
-            "lower duration or prepare more songs"
-        )
+    index, rows, used = find_held_out(dataset, 2 * n_clips, duration, splits)
     reader = SegmentReader(ShardReader(index), "audio", duration)
     tracks: dict[str, list[Segment]] = {}
     for row in rows:
@@ -82,6 +75,32 @@ def read_held_out(
             "songs, or larger valid_fraction and test_fraction"
         )
     return HeldOut(prompts, others, used, index.info.get("chroma"))
+
+
+def find_held_out(
+    dataset: Path | str, wanted: int, duration: float, splits: Sequence[str]
+) -> tuple[DatasetIndex, list[int], list[str]]:
+    """A dataset with audio, its rows that hold `duration` seconds, and the splits they are of."""
+    index = load_index(dataset)
+    if "flac" not in index.members:
+        raise UserError(f"{dataset} holds no audio; give the dataset that data_prep.prepare wrote")
+    rows, used = held_out_rows(index, wanted, duration, splits)
+    if not rows:
+        raise UserError(
+            f"{dataset} has no segment of {duration:g} s in {' or '.join(splits)}; "
+            "lower duration or prepare more songs"
+        )
+    return index, rows, used
+
+
+def check_sound(codec: Encodec, channels: int, sample_rate: int, dataset: Path | str) -> None:
+    """Refuse a dataset whose audio the codec cannot take as it is."""
+    if sample_rate != codec.sample_rate or channels != codec.channels:
+        raise UserError(
+            f"{dataset} holds {channels} channel(s) at {sample_rate} Hz, the codec takes "
+            f"{codec.channels} at {codec.sample_rate} Hz; prepare the songs again with "
+            f"sample_rate={codec.sample_rate} channels={codec.channels}"
+        )
 
 
 def held_out_rows(

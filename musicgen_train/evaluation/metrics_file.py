@@ -24,14 +24,19 @@ def write_metrics(
     faults: Mapping[str, ClipFaults],
     settings: Mapping[str, Any],
     seconds: Mapping[str, float],
+    tables: Mapping[str, Sequence[dict[str, Any]]] | None = None,
 ) -> None:
-    """Write metrics.json in one go: a folder with it is a finished evaluation."""
+    """Write metrics.json in one go: a folder with it is a finished evaluation.
+
+    `tables` are further lists of rows, by their name.
+    """
     content = {
         "format": METRICS_FORMAT,
         "subtitle": subtitle,
         "metrics": [row.to_json() for row in rows],
         "faults": {kind: found.to_json() for kind, found in faults.items()},
         "clips": list(clips),
+        **{name: list(table) for name, table in (tables or {}).items()},
         "settings": dict(settings),
         "seconds": {name: round(spent, 2) for name, spent in seconds.items()},
         "versions": versions(),

@@ -14,7 +14,8 @@ from musicgen_train.conditioning.chroma import ChromaExtractor
 from musicgen_train.errors import UserError
 from musicgen_train.evaluation.clip_files import write_clips
 from musicgen_train.evaluation.clips import Clip, clip_faults
-from musicgen_train.evaluation.held_out import HeldOut, Segment
+from musicgen_train.evaluation.codec_metrics import code_counts
+from musicgen_train.evaluation.held_out import HeldOut, Segment, check_sound
 from musicgen_train.evaluation.judge import Judge
 from musicgen_train.evaluation.judged import Judged, judge_clips, judge_protocol
 from musicgen_train.evaluation.measurement import Measurement
@@ -57,13 +58,7 @@ class Made:
 def check_fit(parts: Parts, held_out: HeldOut, dataset: Path | str) -> None:
     """Refuse held-out music that the codec or the chroma condition cannot take."""
     clip = held_out.prompts[0].clip
-    codec = parts.codec
-    if clip.sample_rate != codec.sample_rate or clip.wav.shape[0] != codec.channels:
-        raise UserError(
-            f"{dataset} holds {clip.wav.shape[0]} channel(s) at {clip.sample_rate} Hz, the model's "
-            f"codec takes {codec.channels} at {codec.sample_rate} Hz; prepare the songs again with "
-            f"sample_rate={codec.sample_rate}"
-        )
+    check_sound(parts.codec, clip.wav.shape[0], clip.sample_rate, dataset)
     if (
         parts.chroma is None
         or held_out.chroma is None
@@ -156,7 +151,8 @@ def measure(
     trained = RoundTrip(made.codes["reference"], made.wavs["reconstruction"])
     untrained = RoundTrip(made.codes["untrained_codec"], made.wavs["untrained_codec"])
     rows = fidelity_measurements(made.wavs["reference"], trained, untrained, codec.sample_rate)
-    rows += codebook_measurements(codec, trained, untrained)
+    counts, fresh = (code_counts(made.codes, codec.card) for made in (trained, untrained))
+    rows += codebook_measurements(codec, counts, fresh, len(held_out.prompts))
     rows.append(cross_entropies(parts, held_out, made, stages))
     sets = JudgedSets(**judged)
     rows += fad_measurements(sets, protocol)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from musicgen_train.evaluation.codec_metrics import log_mel
+from musicgen_train.evaluation.spectral_distance import log_mel
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -21,19 +21,27 @@ BLUE, ORANGE = "#3b82f6", "#f59e0b"
 PITCH_NAMES = ("C", "C♯", "D", "D♯", "E", "F", "F♯", "G", "G♯", "A", "A♯", "B")
 
 
-def plot_spectrogram(wav: Tensor, sample_rate: int, path: Path) -> None:
-    """Log-mel spectrogram of a clip [C, N], a pixel a band and frame, 80 dB dark to light."""
+def display_mel(wav: Tensor, sample_rate: int) -> Tensor:
+    """Log-mel spectrogram of a clip [C, N] to look at, [bands, frames]."""
+    return log_mel(torch.nan_to_num(wav.float()).mean(0), sample_rate, 1024, 80)
+
+
+def brightest(mel: Tensor) -> float:
+    """The level that is drawn lightest: the highest, unless that is all but silence."""
+    return max(float(mel.max()), math.log(1e-2))
+
+
+def plot_spectrogram(mel: Tensor, top: float, path: Path) -> None:
+    """A pixel a band and frame of a log-mel spectrogram, 80 dB up to `top` from dark to light."""
     from matplotlib.image import imsave
 
-    mel = log_mel(torch.nan_to_num(wav.float()).mean(0), sample_rate, 1024, 80)
-    top = max(float(mel.max()), math.log(1e-2))
     path.parent.mkdir(parents=True, exist_ok=True)
     imsave(path, mel.numpy(), origin="lower", cmap="magma", vmin=top - 9.2, vmax=top)
 
 
 def plot_chroma(asked: Tensor, heard: Tensor, path: Path) -> None:
     """Two chromagrams [F, 12], one above the other: the melody asked for and the one heard."""
-    figure = _figure(6.5, 1.9)
+    figure = new_figure(6.5, 1.9)
     rows = zip(figure.subplots(2, 1, sharex=True), (asked, heard), strict=True)
     for (axes, chroma), label in zip(
         rows, ("melody asked for", "heard in the result"), strict=True
@@ -41,11 +49,11 @@ def plot_chroma(asked: Tensor, heard: Tensor, path: Path) -> None:
         axes.imshow(chroma.float().T.numpy(), origin="lower", aspect="auto", cmap="viridis")
         axes.set_yticks(range(0, 12, 3), PITCH_NAMES[::3], fontsize=7)
         axes.set_title(label, fontsize=8, color=GREY, loc="left", pad=3)
-        _grey(axes)
+        soften(axes)
     figure.axes[0].tick_params(bottom=False)
     figure.axes[1].tick_params(bottom=False, labelbottom=False)
     figure.tight_layout(pad=0.4)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def plot_curves(logs: Sequence[Path], path: Path, max_panels: int = 6) -> int:
@@ -59,7 +67,7 @@ def plot_curves(logs: Sequence[Path], path: Path, max_panels: int = 6) -> int:
         return 0
     columns = min(3, len(chosen))
     rows = math.ceil(len(chosen) / columns)
-    figure = _figure(3.6 * columns, 2.2 * rows)
+    figure = new_figure(3.6 * columns, 2.2 * rows)
     grid = figure.subplots(rows, columns, squeeze=False)
     for axes in grid.flat[len(chosen) :]:
         axes.set_axis_off()
@@ -71,9 +79,9 @@ def plot_curves(logs: Sequence[Path], path: Path, max_panels: int = 6) -> int:
         axes.set_title(name, fontsize=9, color=GREY)
         axes.legend(fontsize=7, frameon=False, labelcolor=GREY)
         axes.grid(color=GREY, alpha=0.2, lw=0.6)
-        _grey(axes)
+        soften(axes)
     figure.tight_layout(pad=0.8)
-    _save(figure, path)
+    save_figure(figure, path)
     return len(chosen)
 
 
@@ -99,7 +107,8 @@ def curve_panels(logs: Sequence[Path]) -> dict[str, dict[str, list[tuple[float, 
     return panels
 
 
-def _figure(width: float, height: float) -> Figure:
+def new_figure(width: float, height: float) -> Figure:
+    """An empty figure of so many inches that needs no display."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -108,7 +117,7 @@ def _figure(width: float, height: float) -> Figure:
     return figure
 
 
-def _grey(axes: object) -> None:
+def soften(axes: object) -> None:
     """Axes that can be read on white and on black."""
     axes.tick_params(colors=GREY, labelsize=7, length=2)  # type: ignore[attr-defined]
     axes.set_facecolor("none")  # type: ignore[attr-defined]
@@ -117,6 +126,7 @@ def _grey(axes: object) -> None:
         spine.set_linewidth(0.6)
 
 
-def _save(figure: Figure, path: Path) -> None:
+def save_figure(figure: Figure, path: Path) -> None:
+    """Write a PNG with a transparent background."""
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, transparent=True)

@@ -13,9 +13,16 @@ import numpy as np
 import torch
 
 from musicgen_train.data.audio import read_audio, replacing
+from musicgen_train.evaluation.codec_report import codec_sections, fidelity_note
 from musicgen_train.evaluation.measurement import Measurement
 from musicgen_train.evaluation.metrics_file import read_metrics
-from musicgen_train.evaluation.plots import plot_chroma, plot_curves, plot_spectrogram
+from musicgen_train.evaluation.plots import (
+    brightest,
+    display_mel,
+    plot_chroma,
+    plot_curves,
+    plot_spectrogram,
+)
 from musicgen_train.evaluation.training_runs import run_config, run_logs
 from musicgen_train.evaluation.verdicts import format_value, grade, summary, weak_points
 
@@ -73,6 +80,7 @@ def write_report(
         curves=_curves(report_dir, curves),
         timings=[(name, format_seconds(spent)) for name, spent in (timings or {}).items()],
         configs=[*(configs or {}).items(), *_run_configs(curves)],
+        codec=codec_sections(evaluation_dir, report_dir, results),
         **_findings(results),
     )
     with replacing(report_dir / "index.html") as partial:
@@ -88,6 +96,7 @@ def _findings(results: dict[str, Any]) -> dict[str, Any]:
         "summary": summary(rows),
         "weak": weak_points(rows, results["faults"]),
         "groups": _groups(rows),
+        "judged": any(row.name.startswith(("fad", "kl", "text")) for row in rows),
         "judge": judge_sentence(results["settings"].get("judge_training", {})),
         **{key: _pretty(results[key]) for key in ("settings", "versions", "faults")},
     }
@@ -131,25 +140,10 @@ def _cards(source: Path, report: Path, clips: Sequence[dict[str, Any]]) -> list[
 def _card(
     source: Path, report: Path, clip: dict[str, Any], chroma: Mapping[str, np.ndarray]
 ) -> dict[str, Any]:
-    versions = []
-    for kind, relative in clip["audio"].items():
-        target = report / "audio" / relative
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(source / "audio" / relative, target)
-        picture = (report / "plots" / relative).with_suffix(".png")
-        plot_spectrogram(*read_audio(target), picture)
-        versions.append(
-            {
-                "title": VERSION_TITLES.get(kind, kind),
-                "note": _heard(clip["heard"].get(kind)),
-                "audio": target.relative_to(report).as_posix(),
-                "picture": picture.relative_to(report).as_posix(),
-            }
-        )
     card = {
         "description": clip["description"] or clip["key"],
-        "wanted": [value for value in clip["wanted"].values() if value],
-        "versions": versions,
+        "wanted": [value for value in clip.get("wanted", {}).values() if value],
+        "versions": _versions(source, report, clip),
         "chroma": "",
         "chroma_note": "",
     }
@@ -164,7 +158,37 @@ def _card(
     return card
 
 
-def _heard(labels: Mapping[str, str] | None) -> str:
+def _versions(source: Path, report: Path, clip: Mapping[str, Any]) -> list[dict[str, str]]:
+    """Copy and draw every version of a clip."""
+    versions, mels = [], {}
+    for kind, relative in clip["audio"].items():
+        target = report / "audio" / relative
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source / "audio" / relative, target)
+        mels[kind] = display_mel(*read_audio(target))
+    tops = {kind: brightest(mel) for kind, mel in mels.items()}
+    if "fidelity" in clip:  # a copy is compared with its original: on one scale
+        tops = dict.fromkeys(tops, max(tops.values()))
+    for kind, relative in clip["audio"].items():
+        picture = (report / "plots" / relative).with_suffix(".png")
+        plot_spectrogram(mels[kind], tops[kind], picture)
+        versions.append(
+            {
+                "title": VERSION_TITLES.get(kind, kind),
+                "note": _note(clip, kind),
+                "audio": f"audio/{relative}",
+                "picture": picture.relative_to(report).as_posix(),
+            }
+        )
+    return versions
+
+
+def _note(clip: Mapping[str, Any], kind: str) -> str:
+    """What was measured or heard in one version of a clip."""
+    if "fidelity" in clip:
+        copied = kind == "reconstruction"
+        return fidelity_note(clip["fidelity"]) if copied else f"{clip['duration']:.1f} s"
+    labels = clip.get("heard", {}).get(kind)
     return f"judge hears: {', '.join(labels.values())}" if labels else ""
 
 

@@ -16,10 +16,8 @@ from musicgen_train.evaluation.chroma_agreement import (
     mean_agreement,
 )
 from musicgen_train.evaluation.codec_metrics import (
-    MEL_SCALES,
     bitrate,
     code_counts,
-    mel_distance,
     perplexity,
     si_sdr,
     unigram_entropy,
@@ -28,6 +26,7 @@ from musicgen_train.evaluation.codec_metrics import (
 from musicgen_train.evaluation.held_out import Segment, other_track_pairs
 from musicgen_train.evaluation.judged import STYLE_HEADS, Judged, judged_fad, judged_kl
 from musicgen_train.evaluation.measurement import Measurement
+from musicgen_train.evaluation.spectral_distance import MEL_SCALES, mel_distance
 from musicgen_train.evaluation.text_consistency import text_consistency
 
 REAL_TO_REAL = "real music to other real music"
@@ -88,11 +87,13 @@ def fidelity_measurements(
 
 
 def codebook_measurements(
-    codec: Encodec, trained: RoundTrip, untrained: RoundTrip
+    codec: Encodec, counts: Tensor, fresh: Tensor, n: int
 ) -> list[Measurement]:
-    """How much of its codebooks the codec uses on these clips, and its bitrate."""
-    n, _, n_frames = trained.codes.shape
-    counts, fresh = (code_counts(made.codes, codec.card) for made in (trained, untrained))
+    """How much of its codebooks the codec uses on n clips, and its bitrate.
+
+    `counts` [K, card] are those of the codec's codes, `fresh` those of an untrained codec's.
+    """
+    n_frames = int(counts[0].sum())
     by_codebook = {f"codebook {k}": float(v) for k, v in enumerate(perplexity(counts), 1)}
     nominal = bitrate(codec.n_q, codec.card, codec.frame_rate)
     return [
@@ -108,7 +109,7 @@ def codebook_measurements(
             bad_end=1 / codec.card,
             bad_end_is="one entry",
             others={UNTRAINED_CODEC: float(usage(fresh).mean())},
-            settings={"frames": n * n_frames, "card": codec.card},
+            settings={"frames": n_frames, "card": codec.card},
         ),
         Measurement(
             "codec.perplexity",
@@ -121,7 +122,7 @@ def codebook_measurements(
             bad_end=1.0,
             bad_end_is="one entry",
             others={**by_codebook, UNTRAINED_CODEC: float(perplexity(fresh).mean())},
-            settings={"frames": n * n_frames, "estimator": "Miller-Madow"},
+            settings={"frames": n_frames, "estimator": "Miller-Madow"},
         ),
         Measurement("codec.bitrate", "Bitrate", nominal, "neither", n_clips=n, unit="bit/s"),
     ]

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from musicgen_train.evaluation.measurement import Measurement
 
 GOOD_SHARE, FAIR_SHARE = 0.6, 0.25  # of the way from the bad end to the good end
+NAMED_FILES = 5
 GOOD_MARGIN = 0.1  # relative gain over the bad end where no good end is known
 
 
@@ -22,6 +23,11 @@ class Sentence(NamedTuple):
 SUMMARIES = {
     "codec.mel_distance": "Codec: mel distance to the original {value}, "
     "where an untrained codec of the same shape gives {bad_end}.",
+    "codec.stft_distance": "Codec: STFT distance to the original {value}, "
+    "where an untrained codec of the same shape gives {bad_end}.",
+    "codec.si_sdr": "Codec: SI-SDR of the round trip {value}.",
+    "codec.loudness_difference": "Codec: loudness against the original {value}.",
+    "codec.entropy_bitrate": "Codec: {bad_end} nominal; its codes, one at a time, carry {value}.",
     "lm.cross_entropy": "Language model: {value} per code on held-out music; "
     "guessing by how frequent each code is would cost {bad_end}.",
     "fad.judge.text": "Generated music: FAD[judge] {value}, "
@@ -74,13 +80,23 @@ def weak_points(rows: Sequence[Measurement], faults: Mapping[str, Any]) -> list[
     """Every figure that is not good, worst first, and every set of clips with faults."""
     order = {"poor": 0, "fair": 1}
     weak = sorted((row for row in rows if grade(row) in order), key=lambda row: order[grade(row)])
-    sentences = [_weakness(row) for row in weak]
+    return [_weakness(row) for row in weak] + fault_sentences(faults)
+
+
+def fault_sentences(faults: Mapping[str, Any]) -> list[str]:
+    """Every set of clips with faults, as metrics.json counts them, and the unreadable by name."""
+    sentences = []
     for name, counts in faults.items():
         found = {kind: counts[kind] for kind in ("silent", "short", "non_finite") if counts[kind]}
-        found |= {"unreadable": len(counts["unreadable"])} if counts["unreadable"] else {}
         if found:
             listed = ", ".join(f"{count} {kind}" for kind, count in found.items())
             sentences.append(f"{name}: {listed} of {counts['n_clips']} clips.")
+        if counts["unreadable"]:
+            lost = counts["unreadable"]
+            more = f" and {len(lost) - NAMED_FILES} more" if len(lost) > NAMED_FILES else ""
+            sentences.append(
+                f"{name}: {len(lost)} unreadable, left out: {', '.join(lost[:NAMED_FILES])}{more}."
+            )
     return sentences
 
 

@@ -6,12 +6,12 @@ import torch
 from musicgen_train.evaluation.codec_metrics import (
     bitrate,
     code_counts,
-    mel_distance,
     perplexity,
     si_sdr,
     unigram_entropy,
     usage,
 )
+from musicgen_train.evaluation.spectral_distance import mel_distance
 
 
 def noise(*shape: int, seed: int = 0) -> torch.Tensor:
