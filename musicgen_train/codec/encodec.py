@@ -119,9 +119,7 @@ class Encodec(nn.Module):
     @torch.no_grad()
     def encode(self, wav: Tensor, n_q: int | None = None) -> Tensor:
         """[B, C, N] -> [B, K, T] int64 codes in [0, card); K = n_q, the first so many codebooks."""
-        self.check(wav)
-        if n_q is not None and not 1 <= n_q <= self.n_q:
-            raise UserError(f"n_q is {n_q}, but the codec has {self.n_q} codebooks: use 1 to those")
+        self.check(wav, n_q)
         return torch.cat([self.encode_chunk(chunk, n_q)[0] for chunk in self.chunks(wav)], -1)
 
     @torch.no_grad()
@@ -140,6 +138,11 @@ class Encodec(nn.Module):
         if self.chunk_length is None or self.chunk_stride is None:
             return self.decode_chunk(codes, loudness)
         chunks = codes.split(ceil(self.chunk_length / self.hop_length), -1)
+        if loudness is not None and loudness.shape != (len(codes), len(chunks)):
+            raise UserError(
+                f"these codes are {len(chunks)} chunks, so their loudness is [{len(codes)}, "
+                f"{len(chunks)}], not {list(loudness.shape)}: keep codes and loudness together"
+            )
         scales = [None] * len(chunks) if loudness is None else loudness.split(1, 1)
         wavs = [self.decode_chunk(*pair) for pair in zip(chunks, scales, strict=True)]
         return overlap_add(wavs, self.chunk_stride)
@@ -157,30 +160,49 @@ class Encodec(nn.Module):
             return None
         return torch.cat([_power(chunk)[..., 0] for chunk in self.chunks(wav)], 1)
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """What it computes in, and takes audio in."""
+        return next(self.decoder.parameters()).dtype
+
     def chunks(self, wav: Tensor) -> list[Tensor]:
         """What is coded at a time: the chunks of wav [B, C, N], or all of it."""
         if self.chunk_length is None or self.chunk_stride is None:
             return [wav]
         return split_chunks(wav, self.chunk_length, self.chunk_stride)
 
-    def check(self, wav: Tensor) -> None:
-        """Refuse audio that has no codes: of other channels, empty, or with NaN or infinity."""
+    def check(self, wav: Tensor, n_q: int | None = None) -> None:
+        """Refuse audio that has no codes, and more codebooks than there are.
+
+        Audio beyond [-1, 1] is coded as it is. Its sample rate cannot be seen here: whoever reads
+        files brings them to `sample_rate`.
+        """
         if wav.dim() != 3 or wav.shape[1] != self.channels:
             raise UserError(
                 f"the codec takes wav [B, {self.channels}, N], got {list(wav.shape)}: "
                 "mix or repeat the channels first"
             )
-        if wav.shape[-1] == 0:
+        if wav.dtype != self.dtype:
+            raise UserError(
+                f"the codec takes {self.dtype} audio in [-1, 1], got {wav.dtype}: convert it first "
+                "(integers: divide by their full scale)"
+            )
+        if wav.numel() == 0:
             raise UserError("the codec was given 0 samples: leave empty audio out")
         if not torch.isfinite(wav).all():
             raise UserError("the codec was given NaN or infinite samples: mend or leave them out")
+        if n_q is not None and not 1 <= n_q <= self.n_q:
+            raise UserError(f"n_q is {n_q}, but the codec has {self.n_q} codebooks: use 1 to those")
 
     def check_codes(self, codes: Tensor) -> None:
         """Refuse codes that this codec cannot have made."""
-        if codes.dim() != 3 or not 1 <= codes.shape[1] <= self.n_q or codes.shape[-1] == 0:
+        if codes.dim() != 3 or not 1 <= codes.shape[1] <= self.n_q or codes.numel() == 0:
             raise UserError(
-                f"the codec decodes codes [B, 1 to {self.n_q}, T], got {list(codes.shape)}"
+                f"the codec decodes codes [B, 1 to {self.n_q}, T], got {list(codes.shape)}: "
+                "put batch and codebooks first, and leave empty codes out"
             )
+        if codes.dtype not in (torch.int64, torch.int32):
+            raise UserError(f"the codec decodes torch.int64 codes, got {codes.dtype}: use .long()")
         lowest, highest = codes.aminmax()
         if lowest < 0 or highest >= self.card:
             raise UserError(

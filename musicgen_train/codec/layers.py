@@ -9,7 +9,6 @@ from typing import Any, TypeVar
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 from torch.nn.utils.parametrizations import weight_norm
 
 from musicgen_train.errors import UserError
@@ -142,10 +141,9 @@ class _FastELU(torch.autograd.Function):
         return y
 
     @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> Tensor:
+    def backward(ctx: Any, *grad_outputs: Tensor) -> Tensor:
         (y,) = ctx.saved_tensors
-        return y.clamp(max=0).add_(1).mul_(grad)
+        return y.clamp(max=0).add_(1).mul_(grad_outputs[0])
 
 
 class ResidualBlock(nn.Module):

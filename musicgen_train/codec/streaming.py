@@ -27,21 +27,23 @@ class Piece(NamedTuple):
 
 
 @torch.no_grad()
-def encode_stream(codec: Encodec, blocks: Iterable[Tensor]) -> Iterator[Piece]:
-    """Code successive blocks [B, C, n] of audio, each of any length but 0."""
+def encode_stream(
+    codec: Encodec, blocks: Iterable[Tensor], n_q: int | None = None
+) -> Iterator[Piece]:
+    """Code successive blocks [B, C, n] of audio, each of any length but 0, by n_q codebooks."""
     if codec.chunk_length is not None:
-        yield from _encode_chunks(codec, blocks)
+        yield from _encode_chunks(codec, blocks, n_q)
         return
     _refuse_normalising(codec)
     stream = LayerStream(codec.encoder.layers)
     for block in blocks:
-        codec.check(block)
+        codec.check(block, n_q)
         latents = stream.push(block)
         if latents.shape[-1]:
-            yield Piece(codec.quantizer.encode(latents))
+            yield Piece(codec.quantizer.encode(latents, n_q))
     rest = stream.flush()
     if rest.shape[-1]:
-        yield Piece(codec.quantizer.encode(rest))
+        yield Piece(codec.quantizer.encode(rest, n_q))
 
 
 @torch.no_grad()
@@ -61,19 +63,19 @@ def decode_stream(codec: Encodec, pieces: Iterable[Piece]) -> Iterator[Tensor]:
     yield stream.flush()
 
 
-def _encode_chunks(codec: Encodec, blocks: Iterable[Tensor]) -> Iterator[Piece]:
+def _encode_chunks(codec: Encodec, blocks: Iterable[Tensor], n_q: int | None) -> Iterator[Piece]:
     """Code chunk after chunk: they do not depend on each other."""
     length, stride = codec.chunk_length, codec.chunk_stride
     assert length is not None and stride is not None
     kept: Tensor | None = None
     for block in blocks:
-        codec.check(block)
+        codec.check(block, n_q)
         kept = block if kept is None else torch.cat([kept, block], -1)
         while kept.shape[-1] >= length:
-            yield Piece(*codec.encode_chunk(kept[..., :length]))
+            yield Piece(*codec.encode_chunk(kept[..., :length], n_q))
             kept = kept[..., stride:]
     while kept is not None and kept.shape[-1]:
-        yield Piece(*codec.encode_chunk(kept))
+        yield Piece(*codec.encode_chunk(kept, n_q))
         kept = kept[..., stride:]
 
 
