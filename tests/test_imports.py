@@ -61,7 +61,9 @@ def test_the_leaves_exist_so_that_the_rules_above_see_something():
         assert len(list((ROOT / "musicgen_train" / leaf).glob("*.py"))) > 1
 
 
-@pytest.mark.parametrize("module", ["musicgen_train", "musicgen_train.generate"])
+@pytest.mark.parametrize(
+    "module", ["musicgen_train", "musicgen_train.generate", "musicgen_train.export"]
+)
 def test_importing_the_package_loads_no_heavy_library(module):
     heavy = "{'torch', 'lightning', 'transformers', 'scipy', 'matplotlib', 'hydra'}"
     code = f"import sys, {module}; print(sorted({heavy} & set(sys.modules)))"

@@ -69,6 +69,13 @@ _ONLY = {
     "seanet.decoder.final_activation": None,
     "rvq.orthogonal_reg_weight": 0.0,
 }
+# What audiocraft takes where nothing is written; the other options are always there.
+_DEFAULTS = {
+    "normalize": False,
+    "quantizer_dropout": False,
+    "decay": 0.99,
+    "dead_code_threshold": 2,
+}
 # Options that change no number of a codec whose codebooks have started.
 _IDLE = {
     "encodec.causal", "encodec.renorm", "seanet.channels", "seanet.decoder.final_activation_params",
@@ -147,8 +154,10 @@ def codec_config_from_audiocraft(xp: XpConfig) -> dict[str, Any]:
         for key in sorted(f"{section}.{name}" for name in xp.names(section)):
             if key not in known:
                 raise UserError(f"{xp.source}: the option {key} of xp.cfg is not supported")
-    config = {name: xp[place] for name, place in _PLACES.items() if name != "normalize"}
-    config["normalize"] = xp.get(_PLACES["normalize"], False)  # early exports lack it
+    config = {
+        name: xp.get(place, _DEFAULTS[name]) if name in _DEFAULTS else xp[place]
+        for name, place in _PLACES.items()
+    }
     if xp.get("seanet.channels", config["channels"]) != config["channels"]:
         raise UserError(f"{xp.source}: seanet.channels is not encodec.channels")
     for name, values in (("norm", _NORMS), ("skip", _SKIPS)):

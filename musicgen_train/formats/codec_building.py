@@ -102,7 +102,7 @@ def build_codec(
         for old, new in _OLD_NAMES:
             name = re.sub(old, new, name)
         # Half precision is for storage; the modules compute in float32 unless asked otherwise.
-        renamed[name] = tensor.float() if tensor.is_floating_point() else tensor
+        renamed[name] = tensor.float()
     try:
         codec.load_state_dict(renamed, assign=True)
     except RuntimeError as error:

@@ -19,6 +19,8 @@ def load_codec(path_or_name: str | Path) -> Encodec:
     `small` (the codec of facebook/musicgen-small), `owner/repository`.
     """
     path = Path(path_or_name)
+    if path.suffix in (".safetensors", ".json") and path.is_file():
+        raise UserError(f"{path} is one file of a checkpoint: give its folder, {path.parent}")
     if path.is_file():
         return read_audiocraft_codec(path)
     for folder in (path, ASSETS / path_or_name):

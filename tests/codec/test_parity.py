@@ -26,8 +26,8 @@ KINDS = {
         "normalize": True, "chunk_length_s": 1.0, "overlap": 0.01,
     },
 }  # fmt: skip
-# Samples: less than a hop, whole hops, not whole hops; for the chunks 1.3 s leaves a short last
-# one, and 2 s a last one that is shorter than the overlap is long.
+# Samples: less than a hop, whole hops, not whole hops; of the chunks, which begin every 0.99 s, the
+# last is short at 1.3 s, and a single hop at 2 s.
 CASES = [
     ("32khz", 300), ("32khz", 6400), ("32khz", 7001), ("24khz", 7), ("24khz", 1500),
     ("24khz", 1511), ("48khz", 500), ("48khz", 1000), ("48khz", 1300), ("48khz", 2000),

@@ -160,9 +160,10 @@ def test_references_inside_the_config_are_followed(folder):
     assert_same_codec(load_codec(folder), codec)
 
 
-def test_early_exports_without_renormalize_load(folder):
+def test_options_of_training_may_be_left_out(folder):
     codec = load_codec(folder)
-    edit(folder, encodec__renormalize=..., encodec__renorm={"use": False})
+    edit(folder, encodec__renormalize=..., encodec__renorm={"use": False}, rvq__decay=...,
+         rvq__q_dropout=..., rvq__threshold_ema_dead_code=...)  # fmt: skip
     assert_same_codec(load_codec(folder), codec)
 
 

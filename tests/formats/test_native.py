@@ -34,6 +34,53 @@ def test_a_codec_comes_back_with_equal_codes_and_identity(codec, tmp_path):
     assert all(p.stat().st_mode & 0o044 == 0o044 for p in tmp_path.iterdir())
 
 
+def test_a_loaded_codec_goes_on_training_and_its_file_stays(codec, tmp_path):
+    save_codec(codec, tmp_path)
+    loaded = load_codec(tmp_path).train()
+    output = loaded(torch.randn(2, 1, 400))
+    output.wav.square().sum().backward()
+    assert all(parameter.grad is not None for parameter in loaded.parameters())
+    assert not torch.equal(loaded.quantizer.codebooks[0].embed, codec.quantizer.codebooks[0].embed)
+    assert load_codec(tmp_path).identity() == codec.identity()
+
+
+def test_loading_draws_no_random_number(codec, tmp_path):
+    save_codec(codec, tmp_path)
+    before = torch.get_rng_state()
+    load_codec(tmp_path)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"codec": None}, "the codec's config is NoneType, no mapping"),
+        ({"codec": {}}, "the codec option sample_rate is missing"),
+        ({"n_filters": -4}, "n_filters is -4, but should be a whole number from 1"),
+        ({"attention": True}, "unknown codec option 'attention': update musicgen_train"),
+        ({"norm": "batch"}, "unknown norm 'batch'"),
+        ({"norm": 3}, "norm is 3, but should be a text"),
+    ],
+)
+def test_a_config_that_builds_no_codec_is_refused(codec, tmp_path, changes, said):
+    save_codec(codec, tmp_path)
+    path = tmp_path / "config.json"
+    config = json.loads(path.read_text())
+    config = {**config, "codec": {**config["codec"], **changes}}
+    if "codec" in changes:
+        config["codec"] = changes["codec"]
+    path.write_text(json.dumps(config))
+    with pytest.raises(UserError, match=said):
+        load_codec(tmp_path)
+
+
+@pytest.mark.parametrize("file", ["config.json", "codec.safetensors"])
+def test_a_file_in_place_of_its_folder_is_said(codec, tmp_path, file):
+    save_codec(codec, tmp_path)
+    with pytest.raises(UserError, match=f"{file} is one file of a checkpoint: give its folder"):
+        load_codec(tmp_path / file)
+
+
 def test_a_musicgen_comes_back_and_generates_the_same(model, tmp_path):
     save_musicgen(model, tmp_path)
     loaded = load_musicgen(tmp_path)
