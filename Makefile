@@ -30,6 +30,7 @@ lint: $(STAMP)
 
 bench: $(STAMP)
 	$(BIN)/python -m benchmarks.train_step
+	$(BIN)/python -m benchmarks.codec
 
 clean:
 	rm -rf .venv runs/demo build dist *.egg-info .pytest_cache .ruff_cache
