@@ -102,7 +102,10 @@ def test_what_cannot_be_coded_is_refused_in_one_line_and_leaves_no_file(song, tm
     text.write_text("no music")
     soundfile.write(cut, torch.zeros(9000).numpy(), 2000)
     cut.write_bytes(cut.read_bytes()[:9000])
+    half = tmp_path / "half.flac"  # its first second can be read
+    half.write_bytes(song.read_bytes()[: song.stat().st_size // 2])
     codec = ["--codec", folder]
+    assert "half.flac: cannot be decoded" in refused(capsys, "encode", half, out, *codec)
     assert "no such file" in refused(capsys, "encode", tmp_path / "none.wav", out, *codec)
     assert "NaN or infinite" in refused(capsys, "encode", nan, out, *codec)
     assert "no audio samples" in refused(capsys, "encode", empty, out, *codec)
