@@ -86,6 +86,7 @@ def evaluate_codec(
     rows, counts = worst_first(collected.rows), collected.counts
     found = codec_measurements(codec, rows, counts, collected.untrained_counts)
     with stages.stage("Writing clips"):
+        output_dir.mkdir(parents=True, exist_ok=True)
         clips = write_excerpts(codec, inputs.clips, rows, output_dir, n_cards)
         with replacing(output_dir / "code_counts.npz") as partial, partial.open("wb") as file:
             np.savez_compressed(file, counts=counts.numpy(), allow_pickle=False)

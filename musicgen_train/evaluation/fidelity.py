@@ -10,7 +10,7 @@ from torch import Tensor
 
 from musicgen_train.evaluation.clips import SILENCE_RMS
 from musicgen_train.evaluation.codec_metrics import si_sdr
-from musicgen_train.evaluation.loudness import GATING_BLOCK, integrated_loudness
+from musicgen_train.evaluation.loudness import GATING_BLOCK, LOWEST_RATE, integrated_loudness
 from musicgen_train.evaluation.spectral_distance import mel_distance, stft_distance
 
 
@@ -72,6 +72,8 @@ def undefined_because(found: Fidelity, target: Tensor, sample_rate: int) -> str:
         reason = "silent, or one constant"
     elif target.shape[-1] < GATING_BLOCK * sample_rate:
         reason = f"shorter than {GATING_BLOCK:g} s"
+    elif sample_rate < LOWEST_RATE:
+        reason = f"a rate below {LOWEST_RATE} Hz"
     else:
         reason = "below -70 LUFS"
     return f"{reason}: no {', no '.join(filter(None, missing))}"
