@@ -4,8 +4,6 @@ import math
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
-
 from musicgen_train.codec.encodec import TRAINING_ONLY, Encodec
 from musicgen_train.errors import UserError
 from musicgen_train.formats.codec_building import (
@@ -13,14 +11,8 @@ from musicgen_train.formats.codec_building import (
     check_codec_config,
     check_exportable,
 )
-from musicgen_train.formats.files import (
-    read_json,
-    read_pickle,
-    read_tensors,
-    to_plain,
-    write_json,
-    write_tensors,
-)
+from musicgen_train.formats.files import read_json, write_json, write_tensors
+from musicgen_train.formats.transformers_weights import read_weights
 
 # What transformers calls an option: what Encodec calls it, and the default of `EncodecConfig`.
 _OPTIONS: dict[str, tuple[str, Any]] = {
@@ -62,7 +54,7 @@ def read_transformers_codec(folder: Path) -> Encodec:
     found = config.get("model_type") if isinstance(config, dict) else None
     if not isinstance(config, dict) or found != "encodec":
         raise UserError(f"{path} describes model_type {found!r}: only encodec codecs can be loaded")
-    weights = _read_weights(folder, prefix)
+    weights = read_weights(folder, prefix)
     return build_codec(config_from_transformers(config, path), weights, path, _NAMES)
 
 
@@ -83,7 +75,7 @@ def save_transformers_codec(codec: Encodec, folder: str | Path) -> Path:
         "padding_value": 0.0,
         "return_attention_mask": True,
     }
-    write_tensors(to_plain(codec.state_dict()), folder / "model.safetensors")
+    write_tensors(codec.state_dict(), folder / "model.safetensors")
     write_json(extractor, folder / "preprocessor_config.json")
     write_json(config, folder / "config.json")
     return folder
@@ -179,29 +171,3 @@ def config_to_transformers(codec: Encodec) -> dict[str, Any]:
         **values,
         _OWN: {name: config[name] for name in TRAINING_ONLY},
     }
-
-
-def _read_weights(folder: Path, prefix: str) -> dict[str, Tensor]:
-    """The tensors under a prefix: of one safetensors file, of several, or of an old pickle."""
-    index, pickled = folder / "model.safetensors.index.json", folder / "pytorch_model.bin"
-    if (folder / "model.safetensors").is_file() or not (index.is_file() or pickled.is_file()):
-        return read_tensors(folder / "model.safetensors", prefix)
-    if index.is_file():
-        return _read_shards(index, prefix)
-    state = read_pickle(pickled)
-    if not isinstance(state, dict) or not all(isinstance(t, Tensor) for t in state.values()):
-        raise UserError(f"{pickled} holds no flat mapping of tensors: export the model again")
-    return {k.removeprefix(prefix): t for k, t in state.items() if k.startswith(prefix)}
-
-
-def _read_shards(index: Path, prefix: str) -> dict[str, Tensor]:
-    content = read_json(index)
-    files = content.get("weight_map") if isinstance(content, dict) else None
-    if not isinstance(files, dict):
-        raise UserError(f"{index} has no weight_map: copy the folder again")
-    # A stranger's index names files of its own folder, and no others.
-    shards = {Path(str(file)).name for name, file in files.items() if name.startswith(prefix)}
-    weights: dict[str, Tensor] = {}
-    for shard in sorted(shards):
-        weights |= read_tensors(index.parent / shard, prefix)
-    return weights

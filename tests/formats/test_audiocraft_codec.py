@@ -203,7 +203,7 @@ def test_a_truncated_pickle_is_named(kept, folder):
         ({"best_state": {}, "xp.cfg": "just words"}, "xp.cfg is missing or no mapping"),
         ({"best_state": {}, "xp.cfg": "a: [1, 2"}, "xp.cfg is no plain YAML"),
         ({"best_state": {}, "xp.cfg": "a: !!python/name:os.system"}, "xp.cfg is no plain YAML"),
-        ({"best_state": {}, "xp.cfg": "[" * 5000}, "xp.cfg is no plain YAML"),
+        ({"best_state": {}, "xp.cfg": "[" * 1500}, "xp.cfg is no plain YAML"),
         ({"best_state": {}, "xp.cfg": "a: 1"}, "is missing in xp.cfg"),
     ],
 )
