@@ -30,6 +30,7 @@ def config(experiment, datasets, *overrides):
             size += ["task.adversary.discriminator.filters=4", "task.adversary.start_step=1"]
             size += ["task.adversary.discriminator.n_ffts=[256,128]"]
         size.append(f"init_from={datasets['codec']}" if experiment == "codec_demo" else "seed=1")
+        size += ["trainer=cpu"] if experiment == "codec_32khz" else []
     else:
         size = [*TINY_LM, f"data.path={datasets['codes']}", f"codec_path={datasets['codec']}"]
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
