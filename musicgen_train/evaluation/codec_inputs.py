@@ -59,9 +59,8 @@ def dataset_inputs(
     for row in _dealt(rows, index.key)[:n_clips]:
         key = index.key(row)
         clips.append(CodecInput(key, _track(key), lambda row=row: segments.read(row, 0.0).content))
-    return CodecInputs(
-        clips, f"segments of {duration:g} s from the {' and '.join(used)} split of {dataset}"
-    )
+    named = f"{' and '.join(used)} split{'s' if len(used) > 1 else ''}"
+    return CodecInputs(clips, f"segments of {duration:g} s from the {named} of {dataset}")
 
 
 def _dealt(rows: Sequence[int], key_of: Callable[[int], str]) -> list[int]:

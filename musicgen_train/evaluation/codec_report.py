@@ -93,7 +93,7 @@ def _codebook_row(row: Mapping[str, Any]) -> list[str]:
     return [
         str(row["codebook"]),
         f"{100 * row['usage']:.0f} %",
-        f"{row['perplexity']:.0f}",
+        format_value(row["perplexity"], ""),
         f"{row['entropy']:.2f}",
     ]
 
@@ -106,7 +106,7 @@ def _file_row(row: Mapping[str, Any]) -> dict[str, Any]:
         "cells": [
             f"{row['duration']:.1f}",
             *_distances(row),
-            f"{sum(mean) / len(mean):.0f}",
+            format_value(sum(mean) / len(mean), ""),
             f"{row['entropy_bitrate'] / 1000:.2f}",
         ],
     }
