@@ -107,14 +107,19 @@ class Encodec(nn.Module):
 
     def forward(self, wav: Tensor, quantize: bool = True) -> Reconstruction:
         """Reconstruct wav [B, C, N], as one chunk; `quantize=False` bypasses the quantizer."""
-        scale = _power(wav) if self.normalize else None
-        latents = self.encoder(wav if scale is None else wav / scale)
+        latents, scale = self.latents(wav)
         if quantize:
             latents, codes, commitment = self.quantizer(latents)
         else:
             codes, commitment = None, latents.new_zeros(())
-        output = self.decoder(latents)[..., : wav.shape[-1]]
+        # Losses of half-precision audio would have half-precision gradients.
+        output = self.decoder(latents)[..., : wav.shape[-1]].float()
         return Reconstruction(output if scale is None else output * scale, codes, commitment)
+
+    def latents(self, wav: Tensor) -> tuple[Tensor, Tensor | None]:
+        """What the quantizer gets of one chunk [B, C, N]: [B, D, T]; and the power [B, 1, 1]."""
+        scale = _power(wav) if self.normalize else None
+        return self.encoder(wav if scale is None else wav / scale), scale
 
     @torch.no_grad()
     def encode(self, wav: Tensor, n_q: int | None = None) -> Tensor:
@@ -125,8 +130,7 @@ class Encodec(nn.Module):
     @torch.no_grad()
     def encode_chunk(self, wav: Tensor, n_q: int | None = None) -> tuple[Tensor, Tensor | None]:
         """One chunk's wav [B, C, N] -> codes [B, K, ceil(N / hop)] and loudness [B, 1] or None."""
-        scale = _power(wav) if self.normalize else None
-        latents = self.encoder(wav if scale is None else wav / scale)
+        latents, scale = self.latents(wav)
         return self.quantizer.encode(latents, n_q), None if scale is None else scale[..., 0]
 
     @torch.no_grad()

@@ -18,6 +18,7 @@ from musicgen_train.codec.ranks import gather_rows, sum_over_ranks
 from musicgen_train.data.batches import AudioBatch
 from musicgen_train.data.datamodule import MusicDataModule
 from musicgen_train.errors import UserError
+from musicgen_train.evaluation.clips import SILENCE_RMS
 from musicgen_train.evaluation.codec_metrics import code_counts, perplexity, si_sdr, usage
 from musicgen_train.formats import load_codec, save_codec
 from musicgen_train.training.adversary import Adversary
@@ -129,7 +130,9 @@ class CodecModule(L.LightningModule):
 
     def reconstruction_losses(self, estimate: Tensor, wav: Tensor) -> dict[str, Tensor]:
         """Every reconstruction term, of wavs [B, C, N]."""
-        return {name: loss(estimate, wav) for name, loss in self.losses.items()}
+        # Mel bands that are summed in half precision would hide small differences.
+        with torch.autocast(wav.device.type, enabled=False):
+            return {name: loss(estimate, wav) for name, loss in self.losses.items()}
 
     def _train_codec(self, balanced: Balanced, output: Reconstruction) -> None:
         loss = balanced.loss + self.commitment * output.commitment
@@ -182,8 +185,8 @@ class CodecModule(L.LightningModule):
     def _start_codebooks(self) -> None:
         loader = self.trainer.datamodule.train_dataloader()  # type: ignore[attr-defined]
         pool = [
-            gather_rows(self.codec.encoder(batch.wav.to(self.device)).transpose(1, 2).flatten(0, 1))
-            for batch in islice(loader, self.kmeans_batches)
+            gather_rows(self.codec.latents(wav.to(self.device))[0].transpose(1, 2).flatten(0, 1))
+            for wav, *_ in islice(loader, self.kmeans_batches)
         ]
         self.codec.quantizer.initialise(torch.cat(pool))
 
@@ -196,10 +199,13 @@ class CodecModule(L.LightningModule):
         """Log how close the round trip comes; return it, [B, C, N], for callbacks."""
         # Quantized also during warm-up would be noise: the same path as training is validated.
         output = self.trained(batch.wav, quantize=self._started())
-        values = self.reconstruction_losses(output.wav, batch.wav)
-        values["si_sdr"] = si_sdr(output.wav, batch.wav).mean().float()
-        for name, value in values.items():
+        for name, value in self.reconstruction_losses(output.wav, batch.wav).items():
             self.log(f"valid/{name}", value, batch_size=len(batch.wav), sync_dist=True)
+        # Of silence, which crops may be, there is no ratio.
+        audible = batch.wav.square().mean((1, 2)).sqrt() > SILENCE_RMS
+        ratios = si_sdr(output.wav[audible], batch.wav[audible]).float()
+        mean = ratios.mean() if audible.any() else output.wav.new_zeros(())
+        self.log("valid/si_sdr", mean, batch_size=int(audible.sum()), sync_dist=True)
         if output.codes is not None:
             self.counts += code_counts(output.codes, self.codec.card)
         return output.wav

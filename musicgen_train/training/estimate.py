@@ -32,7 +32,7 @@ class StepEstimate(NamedTuple):
         """Refuse a batch that will not fit into `available` bytes; name one that will."""
         if available is None or self.memory <= available:
             return
-        fitting = int((available - self.fixed_memory) / self.item_memory)
+        fitting = int((available - self.fixed_memory) / max(self.item_memory, 1))
         remedy = f"data.batch_size={fitting} fits" if fitting >= 1 else "shorten the crops"
         raise UserError(
             f"a step of data.batch_size={self.batch_size} takes about {self.memory / GB:.1f} GB, "

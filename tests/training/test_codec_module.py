@@ -127,3 +127,21 @@ def test_a_batch_that_cannot_fit_is_refused_before_the_first_step(datasets, monk
     with pytest.raises(UserError, match=r"but 0\.0 GB are there"):
         train.run(config("codec_tiny", datasets))
     assert not list((train.Path("runs")).glob("*/checkpoints"))
+
+
+def test_half_precision_leaves_losses_and_gradients_whole(datasets):
+    whole, half = (
+        logged(fit(config("codec_tiny", datasets, "max_steps=1", f"name={name}", *overrides)))[-1]
+        for name, overrides in (("whole", []), ("half", ["trainer.precision=bf16-mixed"]))
+    )
+    for name in ("l1", "msspec", "grad_msspec"):
+        assert half[f"train/{name}"] == pytest.approx(whole[f"train/{name}"], rel=0.05)
+
+
+def test_a_codec_that_normalises_starts_its_codebooks_on_what_it_will_quantize(datasets):
+    normalising = ["+codec.normalize=true", "+codec.norm=group", "+codec.chunk_duration=0.5"]
+    run_dir = fit(config("codec_tiny", datasets, "max_steps=3", *normalising))
+    codec = load_codec(run_dir / "model")
+    wav = torch.randn(4, 1, 1000, generator=torch.Generator().manual_seed(0)) / 8
+    assert torch.equal(codec.encode(wav), codec.encode(wav / 2))  # loudness is no matter
+    assert run_dir.joinpath("samples").is_dir()
