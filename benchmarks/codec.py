@@ -35,9 +35,10 @@ def coder(name: str, audio: dict[str, Any]) -> Calls:
 
     wav = on_device(music_like(audio["batch"], audio["seconds"], rate_of(audio)))
     codec = our_codec(audio["preset"]).to(wav.device)
+    codes = codec.encode(wav)  # the same for all to decode: one rounding apart, some differ
     if name == "transformers":
-        return their_calls(codec, wav)
-    return our_calls(fold_weight_norm(codec) if name == "ours folded" else codec, wav)
+        return their_calls(codec, wav, codes)
+    return our_calls(fold_weight_norm(codec) if name == "ours folded" else codec, wav, codes)
 
 
 def training_step(name: str, audio: dict[str, Any]) -> Callable[[], None]:

@@ -36,7 +36,9 @@ def our_codec(preset: str) -> "Encodec":
     torch.manual_seed(0)
     codec = Encodec(**PRESETS[preset]).eval()
     with torch.inference_mode():
-        latents = codec.encoder(music_like(8, 6.0, codec.sample_rate))
+        # One after the other, so that this is not the peak of memory.
+        wavs = music_like(8, 6.0, codec.sample_rate).split(1)
+        latents = torch.cat([codec.encoder(wav) for wav in wavs])
     for codebook in codec.quantizer.codebooks:
         codebook.kmeans_iterations = 5  # the codes need not be good, only spread
     codec.quantizer.initialise(latents.transpose(1, 2).flatten(0, 1).clone())
@@ -57,13 +59,12 @@ def music_like(batch: int, duration: float, sample_rate: int, start: int = 0) ->
     return (0.3 * tone + 0.02 * noise).float()[:, None]
 
 
-def our_calls(codec: "Encodec", wav: "Tensor") -> Calls:
-    """Encode wav [B, 1, N], and decode its codes."""
-    codes = codec.encode(wav)
+def our_calls(codec: "Encodec", wav: "Tensor", codes: "Tensor") -> Calls:
+    """Encode wav [B, 1, N], and decode codes [B, K, T]."""
     return {"encode": lambda: codec.encode(wav), "decode": lambda: codec.decode(codes)}
 
 
-def transformers_calls(codec: "Encodec", wav: "Tensor") -> Calls:
+def transformers_calls(codec: "Encodec", wav: "Tensor", codes: "Tensor") -> Calls:
     """The same by transformers' `EncodecModel`, which takes the codec's own weights."""
     from transformers import EncodecConfig, EncodecModel
 
@@ -79,8 +80,7 @@ def transformers_calls(codec: "Encodec", wav: "Tensor") -> Calls:
     model = EncodecModel(config).eval()
     model.load_state_dict(codec.state_dict())
     model.to(wav.device)
-    codes = model.encode(wav, bandwidth=bandwidth).audio_codes
     return {
         "encode": lambda: model.encode(wav, bandwidth=bandwidth).audio_codes[0],
-        "decode": lambda: model.decode(codes, [None]).audio_values,
+        "decode": lambda: model.decode(codes[None], [None]).audio_values,
     }

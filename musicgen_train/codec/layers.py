@@ -31,6 +31,26 @@ def normed(conv: Conv, norm: str) -> tuple[Conv, nn.Module]:
     raise UserError(f"unknown norm {norm!r}: use 'weight', 'group' or 'none'")
 
 
+def convolve(conv: nn.Conv1d | nn.ConvTranspose1d, x: Tensor, padding: int = 0) -> Tensor:
+    """The convolution of x [B, C, N], with zeros of its own on both sides.
+
+    On a CPU it is faster with channels last in memory, but its gradient is slower.
+    """
+    transposed = isinstance(conv, nn.ConvTranspose1d)
+    if x.device.type != "cpu" or torch.is_grad_enabled():
+        run = F.conv_transpose1d if transposed else F.conv1d
+        options = {"stride": conv.stride, "padding": padding, "dilation": conv.dilation}
+        return run(x, conv.weight, conv.bias, **options)
+    run = F.conv_transpose2d if transposed else F.conv2d
+    options = {
+        "stride": (1, *conv.stride),
+        "padding": (0, padding),
+        "dilation": (1, *conv.dilation),
+    }
+    image = x[:, :, None].contiguous(memory_format=torch.channels_last)
+    return run(image, conv.weight[:, :, None], conv.bias, **options)[:, :, 0]
+
+
 class Conv1d(nn.Module):
     """Convolution that pads so that N samples become ceil(N / stride) frames."""
 
@@ -62,11 +82,10 @@ class Conv1d(nn.Module):
         # The last window is completed on the right, so no sample is lost.
         right = self.right + -x.shape[-1] % self.stride
         if self.pad_mode != "constant" or right > self.left:
-            return self.norm(self.conv(self.pad(x, self.left, right)))
+            return self.norm(convolve(self.conv, self.pad(x, self.left, right)))
         # Without a copy: the convolution pads both sides alike, and its surplus frames are dropped.
-        conv, n_frames = self.conv, -(-x.shape[-1] // self.stride)
-        y = F.conv1d(x, conv.weight, conv.bias, conv.stride, self.left, conv.dilation)
-        return self.norm(y[..., :n_frames])
+        n_frames = -(-x.shape[-1] // self.stride)
+        return self.norm(convolve(self.conv, x, self.left)[..., :n_frames])
 
     def pad(self, x: Tensor, left: int, right: int) -> Tensor:
         if self.pad_mode == "constant":
@@ -101,7 +120,7 @@ class ConvTranspose1d(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, in_channels, T] -> [B, out_channels, T * stride]."""
-        y = self.norm(self.conv(x))
+        y = self.norm(convolve(self.conv, x))
         return y[..., self.left : y.shape[-1] - self.right]
 
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from musicgen_train.codec.chunks import OverlapAdd
 from musicgen_train.codec.encodec import Encodec
-from musicgen_train.codec.layers import LSTM, Conv1d, ConvTranspose1d, ResidualBlock
+from musicgen_train.codec.layers import LSTM, Conv1d, ConvTranspose1d, ResidualBlock, convolve
 from musicgen_train.errors import UserError
 
 
@@ -187,7 +187,7 @@ class ConvStream:
             return self._nothing()
         windows = self.kept[..., : (n_frames - 1) * stride + span]
         self.kept = self.kept[..., n_frames * stride :]
-        return self.layer.conv(windows)
+        return convolve(self.layer.conv, windows)
 
     def _nothing(self) -> Tensor:
         assert self.kept is not None
