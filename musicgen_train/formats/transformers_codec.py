@@ -12,6 +12,7 @@ from musicgen_train.formats.codec_building import (
     check_exportable,
 )
 from musicgen_train.formats.files import read_json, write_json, write_tensors
+from musicgen_train.formats.silent_lstm import add_silent_lstm, drop_silent_lstm
 from musicgen_train.formats.transformers_weights import read_weights
 
 # What transformers calls an option: what Encodec calls it, and the default of `EncodecConfig`.
@@ -43,6 +44,7 @@ _NAMES["n_q"] = "the number of codebooks by target_bandwidths"
 _BANDWIDTHS = [1.5, 3.0, 6.0, 12.0, 24.0]
 _NORMS = {"weight_norm": "weight", "time_group_norm": "group"}
 _OWN = "musicgen_train"  # a key for training options, which transformers carries along unread
+_SILENT = "silent_lstm"  # among them: that the LSTM is only there because transformers wants one
 
 
 def read_transformers_codec(folder: Path) -> Encodec:
@@ -55,7 +57,11 @@ def read_transformers_codec(folder: Path) -> Encodec:
     if not isinstance(config, dict) or found != "encodec":
         raise UserError(f"{path} describes model_type {found!r}: only encodec codecs can be loaded")
     weights = read_weights(folder, prefix)
-    return build_codec(config_from_transformers(config, path), weights, path, _NAMES)
+    arguments = config_from_transformers(config, path)
+    if arguments["lstm"] == 0:
+        check_codec_config(arguments, path, _NAMES)
+        weights = drop_silent_lstm(weights, arguments, path)
+    return build_codec(arguments, weights, path, _NAMES)
 
 
 def save_transformers_codec(codec: Encodec, folder: str | Path) -> Path:
@@ -75,7 +81,10 @@ def save_transformers_codec(codec: Encodec, folder: str | Path) -> Path:
         "padding_value": 0.0,
         "return_attention_mask": True,
     }
-    write_tensors(codec.state_dict(), folder / "model.safetensors")
+    state = codec.state_dict()
+    if codec.config["lstm"] == 0:
+        state = add_silent_lstm(state, codec.config)
+    write_tensors(state, folder / "model.safetensors")
     write_json(extractor, folder / "preprocessor_config.json")
     write_json(config, folder / "config.json")
     return folder
@@ -125,6 +134,8 @@ def config_from_transformers(config: dict[str, Any], path: Path) -> dict[str, An
     own = config.get(_OWN)
     if isinstance(own, dict):
         arguments |= {name: own[name] for name in TRAINING_ONLY if name in own}
+        if own.get(_SILENT) is True:
+            arguments["lstm"] = 0
     return arguments
 
 
@@ -146,7 +157,6 @@ def config_to_transformers(codec: Encodec) -> dict[str, Any]:
     check_exportable(codec)
     config = codec.config
     for refused, why in (
-        (config["lstm"] == 0, "always has an LSTM, this codec has none"),
         (config["norm"] == "none", "knows weight and group norm, this codec has none"),
         (codec.card & (codec.card - 1), f"wants a power of 2 as codebook size, not {codec.card}"),
         (codec.channels > 2, f"takes 1 or 2 channels, not {codec.channels}"),
@@ -169,5 +179,9 @@ def config_to_transformers(codec: Encodec) -> dict[str, Any]:
         "target_bandwidths": bandwidths(codec),
         "codebook_dim": config["dimension"],
         **values,
-        _OWN: {name: config[name] for name in TRAINING_ONLY},
+        "num_lstm_layers": max(1, config["lstm"]),
+        _OWN: {
+            **{name: config[name] for name in TRAINING_ONLY},
+            **({_SILENT: True} if config["lstm"] == 0 else {}),
+        },
     }

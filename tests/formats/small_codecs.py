@@ -12,6 +12,7 @@ EVERYWHERE = {  # kinds that every layout holds
         "quantizer_dropout": True, "decay": 0.95, "dead_code_threshold": 0.005,
     },
     "stereo": {"lstm": 1, "channels": 2, "norm": "group", "normalize": True, "n_q": 1},
+    "no LSTM": {"lstm": 0, "n_residual_layers": 2},
     "odd kernels": {
         "lstm": 1, "n_residual_layers": 2, "dilation_base": 3, "compress": 1, "kernel_size": 5,
         "residual_kernel_size": 5, "last_kernel_size": 9, "n_q": 3, "card": 32,

@@ -156,7 +156,6 @@ def test_the_codec_inside_a_musicgen_folder_loads(kind, max_shard_size, folder, 
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"lstm": 0}, "always has an LSTM"),
         ({"lstm": 1, "norm": "none"}, "knows weight and group norm"),
         ({"lstm": 1, "card": 24}, "wants a power of 2 as codebook size, not 24"),
         ({"lstm": 1, "channels": 3}, "takes 1 or 2 channels, not 3"),
@@ -229,3 +228,12 @@ def test_a_pickle_of_something_else_is_refused(folder):
     torch.save({"model": {}}, folder / "pytorch_model.bin")
     with pytest.raises(UserError, match="holds no flat mapping of tensors"):
         load_codec(folder)
+
+
+def test_an_lstm_that_should_be_silent_but_sounds_is_refused(tmp_path):
+    save_transformers_codec(trained(lstm=0), tmp_path)
+    state = load_file(tmp_path / "model.safetensors")
+    state["decoder.layers.1.lstm.bias_hh_l0"][0] = 1e-3
+    save_file(state, tmp_path / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(UserError, match=r"should be silent, but decoder\.layers\.1\.lstm\.bias_hh"):
+        load_codec(tmp_path)
