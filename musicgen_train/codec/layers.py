@@ -88,12 +88,14 @@ class Conv1d(nn.Module):
         return self.norm(convolve(self.conv, x, self.left)[..., :n_frames])
 
     def pad(self, x: Tensor, left: int, right: int) -> Tensor:
+        """Longer by `left` and `right` samples; channels that lie last in memory stay so."""
+        image, sides = x[:, :, None], (left, right, 0, 0)
         if self.pad_mode == "constant":
-            return F.pad(x, (left, right))
+            return F.pad(image, sides)[:, :, 0]
         # Reflection needs more samples than it mirrors: shorter inputs get zeros first.
         short = max(0, max(left, right) - x.shape[-1] + 1)
-        padded = F.pad(F.pad(x, (0, short)), (left, right), mode="reflect")
-        return padded[..., : padded.shape[-1] - short]
+        padded = F.pad(F.pad(image, (0, short)) if short else image, sides, mode="reflect")
+        return padded[:, :, 0, : padded.shape[-1] - short]
 
 
 class ConvTranspose1d(nn.Module):
