@@ -78,7 +78,8 @@ def check_request(cfg: DictConfig) -> None:
     for name in ("dataset", "generated", "reference"):
         if cfg[name] and not Path(cfg[name]).is_dir():
             raise UserError(f"no such folder: {name}={cfg[name]}; check the path")
-    if cfg.n_clips < 2 or cfg.duration <= 0:
+    numbers = isinstance(cfg.n_clips, int) and isinstance(cfg.duration, int | float)
+    if not numbers or cfg.n_clips < 2 or cfg.duration <= 0:
         raise UserError(
             f"n_clips={cfg.n_clips} duration={cfg.duration}: "
             "use at least 2 clips and a positive duration"

@@ -60,7 +60,7 @@ def build(node: DictConfig, **arguments: Any) -> Any:
     except InstantiationException as error:
         if isinstance(error.__cause__, UserError):
             raise error.__cause__ from None
-        if isinstance(error.__cause__, ValueError | MisconfigurationException):
+        if isinstance(error.__cause__, ValueError | TypeError | MisconfigurationException):
             raise UserError(f"configuration: {error.__cause__}") from None
         raise
 
@@ -81,7 +81,8 @@ def estimate(task: Any, datamodule: Any, trainer: Any) -> None:
     from musicgen_train.training.estimate import available_memory
 
     device = trainer.strategy.root_device
-    expected = task.to(device).estimate(datamodule)
+    with trainer.precision_plugin.forward_context():
+        expected = task.to(device).estimate(datamodule)
     if trainer.is_global_zero:
         print(expected, flush=True)
     expected.check(available_memory(device))
@@ -94,6 +95,7 @@ def run(cfg: DictConfig) -> None:
     import lightning as L
     import torch
 
+    from musicgen_train.formats.codec_building import check_codec_config
     from musicgen_train.training.checkpoints import ConfigRecord, StepSeed, check_resumable
 
     quiet()
@@ -103,15 +105,18 @@ def run(cfg: DictConfig) -> None:
     if cfg.num_threads:
         torch.set_num_threads(cfg.num_threads)
     L.seed_everything(cfg.seed, verbose=False)
+    shape = {name: value for name, value in resolved["codec"].items() if name != "_target_"}
+    check_codec_config(shape, CONF / "codec", {})
+    build(cfg.optim, params=[torch.zeros(1)], _partial_=False)  # a wrong rate is refused here
     datamodule = build(cfg.data, **codec_identity(cfg))
     task = build(cfg.task)
-    task.check(datamodule, cfg.max_steps)
-    if cfg.init_from and cfg.resume is None:
-        print(f"init_from {cfg.init_from}: {task.init_from(cfg.init_from)}")
     callbacks = [build(c) for c in cfg.callbacks.values() if c is not None]
     callbacks += [ConfigRecord(resolved, run_dir / "config.yaml"), StepSeed(cfg.seed)]
     logger = build(cfg.logger)
     trainer: L.Trainer = build(cfg.trainer, callbacks=callbacks, logger=logger)
+    task.check(datamodule, trainer)
+    if cfg.init_from and cfg.resume is None:
+        print(f"init_from {cfg.init_from}: {task.init_from(cfg.init_from)}")
     estimate(task, datamodule, trainer)
     trainer.fit(task, datamodule, ckpt_path=cfg.resume, weights_only=True)
     if trainer.is_global_zero:

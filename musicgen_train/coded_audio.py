@@ -75,11 +75,16 @@ def read_codes(path: Path, codec: Encodec) -> CodedAudio:
 
 def _whole(metadata: dict[str, str]) -> int:
     told = metadata.get("n_samples", "")
-    return int(told) if told.isdecimal() else 0
+    return int(told) if told.isdecimal() and len(told) < 16 else 0
 
 
 def _check_length(path: Path, coded: CodedAudio, codec: Encodec) -> None:
     """As many frames, and loudnesses, as audio of that length has."""
+    if coded.n_samples > coded.codes.shape[-1] * codec.hop_length:
+        raise UserError(
+            f"{path}: {coded.n_samples} samples take more than its {coded.codes.shape[-1]} frames: "
+            "code it again"
+        )
     length = codec.chunk_length or coded.n_samples
     starts = range(0, coded.n_samples, codec.chunk_stride or coded.n_samples or 1)
     frames = sum(ceil(min(length, coded.n_samples - s) / codec.hop_length) for s in starts)

@@ -51,7 +51,12 @@ def main(argv: list[str] | None = None) -> None:
     from musicgen_train.formats import load_codec
 
     device = args.device or ("cuda" if torch.cuda.is_available() else "cpu")
-    codec = fold_weight_norm(load_codec(args.codec)).to(device)
+    codec = fold_weight_norm(load_codec(args.codec))
+    try:
+        codec.to(device)
+    except (RuntimeError, AssertionError) as error:  # torch says so by either
+        reason = str(error).splitlines()[0]
+        raise UserError(f"--device {device} cannot be used ({reason}): try cpu") from None
     if args.command == "encode":
         coded = encode_file(args.input, codec, args.n_q)
         write_codes(args.output, coded, codec)

@@ -34,10 +34,13 @@ def main(argv: list[str] | None = None) -> None:
         raise UserError("--pointer is for --format audiocraft: leave it out")
     if args.output.exists() and (not args.output.is_dir() or any(args.output.iterdir())):
         raise UserError(f"--output {args.output} exists and is not empty: name a new folder")
-    if args.pointer:
-        export_pointer(args.checkpoint, args.output)
-    else:
-        export_codec(args.checkpoint, args.format, args.output)
+    try:
+        if args.pointer:
+            export_pointer(args.checkpoint, args.output)
+        else:
+            export_codec(args.checkpoint, args.format, args.output)
+    except OSError as error:
+        raise UserError(f"--output {args.output} cannot be written ({error})") from None
     print(f"codec: {', '.join(str(path) for path in sorted(args.output.iterdir()))}")
 
 

@@ -142,8 +142,17 @@ def test_codes_that_cannot_be_decoded_are_refused_in_one_line_and_leave_no_file(
         "no file of codes": lambda: bad.write_bytes(good.read_bytes()[:-100]),
         "holds no codes": lambda: save_file({"codes": codes}, bad),
         "codes lie in": lambda: save_file({"codes": codes + 16}, bad, metadata),
-        "6402 samples are 321 frames": lambda: save_file(
+        "6402 samples take more than its 320 frames": lambda: save_file(
             {"codes": codes[..., 1:].contiguous()}, bad, metadata
+        ),
+        "1 samples are 1 frames": lambda: save_file(
+            {"codes": codes}, bad, {**metadata, "n_samples": "1"}
+        ),
+        "999999999999999 samples take more": lambda: save_file(
+            {"codes": codes}, bad, {**metadata, "n_samples": "9" * 15}
+        ),
+        "0 samples are 0 frames": lambda: save_file(
+            {"codes": codes}, bad, {**metadata, "n_samples": "9" * 5000}
         ),
         "0 samples are": lambda: save_file(
             {"codes": codes}, bad, {**metadata, "n_samples": "-3"}

@@ -62,7 +62,13 @@ def test_the_leaves_exist_so_that_the_rules_above_see_something():
 
 
 @pytest.mark.parametrize(
-    "module", ["musicgen_train", "musicgen_train.generate", "musicgen_train.export"]
+    "module",
+    [
+        "musicgen_train",
+        "musicgen_train.generate",
+        "musicgen_train.export",
+        "musicgen_train.compress",
+    ],
 )
 def test_importing_the_package_loads_no_heavy_library(module):
     heavy = "{'torch', 'lightning', 'transformers', 'scipy', 'matplotlib', 'hydra'}"

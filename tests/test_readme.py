@@ -16,7 +16,8 @@ BLOCKS = re.findall(r"```(bash|python)\n(.*?)```", README, flags=re.DOTALL)
 # As written a training takes minutes to hours: here it takes two steps of the same kind.
 SHORT = {
     "train.py": "trainer.limit_val_batches=1 num_threads=1 data.batch_size=2",
-    "name=my_codec": "max_steps=2 task.kmeans_batches=20 task.warmup_steps=1",
+    "name=my_codec": "max_steps=2 task.kmeans_batches=20 task.warmup_steps=1 "
+    "task.adversary.start_step=1",
     "experiment=lm_demo": "max_steps=2",
     "evaluate.py": "duration=2 n_clips=2 num_threads=1 sampling.batch_size=2",
 }
@@ -30,6 +31,7 @@ def clone(tmp_path_factory):
         (root / name).symlink_to(ROOT / name)
     for artist in ("ada", "bo", "cy", "dee", "eve"):
         write_track(root / "my_songs", artist, "one", 25.0)
+    write_track(root, "my_songs", "song", 3.0)
     return root
 
 
@@ -79,3 +81,5 @@ def test_the_commands_run_in_order(clone):
     assert list(clone.glob("songs/*calm*.wav"))
     assert (clone / "songs" / "1.wav").exists()
     assert (clone / "my_evaluation" / "metrics.json").exists()
+    assert (clone / "my_codec_evaluation" / "report" / "index.html").exists()
+    assert (clone / "song.wav").exists()

@@ -74,6 +74,11 @@ class MusicDataModule(lightning.LightningDataModule):
             raise UserError(f"unknown kind of data {kind!r}; use 'codes' or 'audio'")
         if batch_size < 1:
             raise UserError(f"batch_size is {batch_size}; use at least 1")
+        if segment_duration is not None and segment_duration <= 0:
+            raise UserError(
+                f"segment_duration is {segment_duration}; use seconds above 0, or null for whole "
+                "segments"
+            )
         self.index = load_index(path)
         self.kind = kind
         self.batch_size = batch_size

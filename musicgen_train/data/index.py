@@ -82,5 +82,7 @@ def load_index(folder: str | Path) -> DatasetIndex:
         )
     with np.load(folder / INDEX_NAME, allow_pickle=False) as stored:
         arrays = {name: stored[name] for name in stored.files}
+    if any(b"/" in key or b"." in key for key in arrays["keys"].tolist()):
+        raise UserError(f"{folder}: a key in {INDEX_NAME} holds '/' or '.'; prepare it again")
     members = tuple(name.decode() for name in arrays.pop("members"))
     return DatasetIndex(folder=folder, info=info, members=members, **arrays)

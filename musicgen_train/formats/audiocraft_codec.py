@@ -16,7 +16,7 @@ from musicgen_train.formats.audiocraft_config import (
     codec_config_to_audiocraft,
 )
 from musicgen_train.formats.codec_building import build_codec
-from musicgen_train.formats.files import read_pickle, to_plain, write_pickle
+from musicgen_train.formats.files import brief, read_pickle, to_plain, write_pickle
 from musicgen_train.formats.hub import HUB_ID, fetch_codec
 from musicgen_train.formats.transformers_codec import read_transformers_codec
 from musicgen_train.formats.xp_config import XpConfig
@@ -103,7 +103,7 @@ def codec_state_to_audiocraft(codec: Encodec) -> dict[str, Tensor]:
 def _follow(name: Any, path: Path) -> Encodec:
     """Load the codec of the hub that a pointer names, from beside the pointer if it is there."""
     if not isinstance(name, str) or not HUB_ID.fullmatch(name):
-        raise UserError(f"{path} points to {name!r}, which is no EnCodec of the hub")
+        raise UserError(f"{path} points to {brief(name)}, which is no EnCodec of the hub")
     beside = path.parent / name.split("/")[1]
     for folder in (beside, Path(name)):
         if (folder / "config.json").is_file():

@@ -5,6 +5,7 @@ from typing import Any
 from musicgen_train.codec.encodec import Encodec
 from musicgen_train.errors import UserError
 from musicgen_train.formats.codec_building import check_exportable
+from musicgen_train.formats.files import brief
 from musicgen_train.formats.xp_config import XpConfig
 
 # What Encodec calls an option, and where audiocraft keeps it.
@@ -62,7 +63,9 @@ def codec_config_from_audiocraft(xp: XpConfig) -> dict[str, Any]:
     """`Encodec`'s arguments; an option that is unknown here is a `UserError`, never ignored."""
     for key, value in _ONLY.items():
         if xp.get(key, value) != value:
-            raise UserError(f"{xp.source}: {key} is {xp[key]!r}, but only {value!r} is supported")
+            raise UserError(
+                f"{xp.source}: {key} is {brief(xp[key])}, but only {value!r} is supported"
+            )
     known = {*PLACES.values(), *_ONLY, *_IDLE, "seanet.decoder"}
     for section in ("encodec", "seanet", "seanet.decoder", "rvq"):
         for key in sorted(f"{section}.{name}" for name in xp.names(section)):
@@ -78,7 +81,9 @@ def codec_config_from_audiocraft(xp: XpConfig) -> dict[str, Any]:
         value = config[name]
         if type(value) not in (bool, str) or value not in values:
             choice = ", ".join(map(str, values))
-            raise UserError(f"{xp.source}: {PLACES[name]} is {value!r}: only {choice} are known")
+            raise UserError(
+                f"{xp.source}: {PLACES[name]} is {brief(value)}: only {choice} are known"
+            )
         config[name] = values[value]
     return config
 

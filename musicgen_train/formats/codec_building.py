@@ -13,6 +13,7 @@ from torch import Tensor
 from musicgen_train.codec.encodec import Encodec
 from musicgen_train.codec.folding import FoldedEncodec
 from musicgen_train.errors import UserError
+from musicgen_train.formats.files import brief
 
 # torch named the two halves of weight norm otherwise before 2.0, and transformers too.
 _OLD_NAMES = (
@@ -78,7 +79,7 @@ def check_codec_config(config: dict[str, Any], source: Path, names: dict[str, st
             parameter.annotation, ("a text", lambda value: isinstance(value, str))
         )
         if not fits(config[name]):
-            raise UserError(f"{source}: {called} is {config[name]!r}, but should be {wanted}")
+            raise UserError(f"{source}: {called} is {brief(config[name])}, but should be {wanted}")
 
 
 def build_codec(

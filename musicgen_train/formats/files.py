@@ -1,6 +1,7 @@
 """Files of checkpoints: broken ones are named, and new ones appear whole or not at all."""
 
 import json
+import reprlib
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,13 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from musicgen_train.errors import UserError
+
+
+def brief(value: Any) -> str:
+    """A value from a stranger's file, as short as a message wants it, however deep it is."""
+    short = reprlib.Repr()
+    short.maxlevel, short.maxstring = 2, 80
+    return short.repr(value)
 
 
 def read_json(path: Path) -> Any:

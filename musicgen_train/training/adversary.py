@@ -7,6 +7,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from musicgen_train.errors import UserError
+from musicgen_train.training.balancer import check_weights
 from musicgen_train.training.discriminator import MultiScaleSTFTDiscriminator, Verdict
 
 
@@ -27,7 +29,14 @@ class Adversary(nn.Module):
         period: int = 1,
     ):
         super().__init__()
-        assert set(weights) == {"adv", "feat"}, weights
+        check_weights("task.adversary.weights", weights)
+        if set(weights) != {"adv", "feat"}:
+            raise UserError(f"task.adversary.weights is {weights}: give adv and feat, and no other")
+        if start_step < 0 or period < 1:
+            raise UserError(
+                f"task.adversary has start_step {start_step} and period {period}: "
+                "use at least 0 and 1"
+            )
         self.discriminator = discriminator
         self.optimizer = optimizer
         self.weights = weights

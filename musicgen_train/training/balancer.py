@@ -1,11 +1,13 @@
 """Gradient balancer (Défossez et al. 2022, eq. 6): loss weights become shares of the gradient."""
 
-from typing import NamedTuple
+import math
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from musicgen_train.codec.ranks import n_ranks, sum_over_ranks
+from musicgen_train.errors import UserError
 
 
 class Balanced(NamedTuple):
@@ -14,6 +16,14 @@ class Balanced(NamedTuple):
     loss: Tensor  # scalar; its gradient, mean over ranks, is the balanced sum of the losses' own
     norms: dict[str, Tensor]  # mean norm of each loss's own gradient, per batch item
     shares: dict[str, Tensor]  # of each loss in the balanced gradient; they sum to 1
+
+
+def check_weights(name: str, weights: Any) -> None:
+    """Refuse weights of losses that cannot be shares of a gradient."""
+    numbers = list(weights.values()) if isinstance(weights, dict) else []
+    real = all(type(w) in (int, float) and 0 <= w < math.inf for w in numbers)
+    if not real or sum(numbers) == 0:
+        raise UserError(f"{name} is {weights}: give losses numbers from 0 up, one of them above 0")
 
 
 class Balancer(nn.Module):

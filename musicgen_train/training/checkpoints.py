@@ -61,12 +61,23 @@ def check_resumable(path: Path, task: dict[str, Any]) -> None:
             f"resume={path} is no checkpoint of train.py, or a damaged one ({reason}): "
             "take an earlier one"
         ) from None
-    for name in ("_target_", "codec", "lm", "text_encoder", "chroma"):
-        if theirs.get(name) != task.get(name):
+    for name, wanted in _fixed(task).items():
+        if _fixed(theirs)[name] != wanted:
             raise UserError(
                 f"resume={path} was trained with another {name} than this run's: resume with its "
                 "own settings, or take its exported weights with init_from"
             )
+
+
+def _fixed(task: dict[str, Any]) -> dict[str, Any]:
+    """What gives a checkpoint's tensors their meaning, and so cannot change on the way."""
+    adversary = task.get("adversary") or {}
+    return {
+        **{name: task.get(name) for name in ("_target_", "codec", "lm", "text_encoder", "chroma")},
+        "set of losses": list(task.get("weights") or []),
+        "discriminator": adversary.get("discriminator"),
+        "choice about ema_decay": task.get("ema_decay") is None,
+    }
 
 
 def load_partially(module: nn.Module, weights: dict[str, Tensor]) -> str:

@@ -22,7 +22,7 @@ from musicgen_train.evaluation.clips import SILENCE_RMS
 from musicgen_train.evaluation.codec_metrics import code_counts, perplexity, si_sdr, usage
 from musicgen_train.formats import load_codec, save_codec
 from musicgen_train.training.adversary import Adversary
-from musicgen_train.training.balancer import Balanced, Balancer
+from musicgen_train.training.balancer import Balanced, Balancer, check_weights
 from musicgen_train.training.checkpoints import load_partially
 from musicgen_train.training.estimate import StepEstimate, estimate_step
 from musicgen_train.training.losses import reconstruction_loss
@@ -53,6 +53,12 @@ class CodecModule(L.LightningModule):
         ema_decay: float | None = 0.99,
     ):
         super().__init__()
+        check_weights("task.weights", weights)
+        if warmup_steps < 0 or kmeans_batches < 1:
+            raise UserError(
+                f"task has warmup_steps {warmup_steps} and kmeans_batches {kmeans_batches}: "
+                "use at least 0 and 1"
+            )
         self.automatic_optimization = False  # two optimizers that take turns
         self.codec = codec
         self.adversary = adversary
@@ -77,16 +83,19 @@ class CodecModule(L.LightningModule):
         """The codec that is validated and exported."""
         return self.codec if self.average is None else self.average.module  # type: ignore[return-value]
 
-    def check(self, datamodule: MusicDataModule, max_steps: int) -> None:
-        """Refuse a run that would end before its codebooks start, or crops too short to judge."""
-        if 0 < max_steps <= self.warmup_steps:
+    def check(self, datamodule: MusicDataModule, trainer: L.Trainer) -> None:
+        """Refuse a run that would end before its codebooks start, or fail in its midst."""
+        _check_trainer(trainer)
+        if 0 < trainer.max_steps <= self.warmup_steps:
             raise UserError(
-                f"max_steps={max_steps} ends before the quantizer comes in at "
+                f"max_steps={trainer.max_steps} ends before the quantizer comes in at "
                 f"task.warmup_steps={self.warmup_steps}: train longer, or lower the latter"
             )
         n_samples = int(datamodule.duration * self.codec.sample_rate)
         # The mel losses reflect half of their longest window.
-        needed = max(self.adversary.discriminator.n_ffts) if self.adversary else 512
+        needed = 512
+        if self.adversary is not None:
+            needed = max(needed, *self.adversary.discriminator.n_ffts)
         if n_samples < needed:
             raise UserError(
                 f"data.segment_duration={datamodule.duration} is {n_samples} samples, but the "
@@ -175,7 +184,8 @@ class CodecModule(L.LightningModule):
         self.log_dict({f"train/share_{name}": share for name, share in balanced.shares.items()})
 
     def on_train_batch_start(self, batch: AudioBatch, batch_idx: int) -> None:
-        if self.global_step == self.warmup_steps and not self._started():
+        # After a warm-up also codebooks from elsewhere are no longer those of these latents.
+        if self.global_step == self.warmup_steps and (self.warmup_steps or not self._started()):
             self._start_codebooks()
 
     def _started(self) -> bool:
@@ -198,7 +208,8 @@ class CodecModule(L.LightningModule):
     def validation_step(self, batch: AudioBatch, batch_idx: int) -> Tensor:
         """Log how close the round trip comes; return it, [B, C, N], for callbacks."""
         # Quantized also during warm-up would be noise: the same path as training is validated.
-        output = self.trained(batch.wav, quantize=self._started())
+        warm = self.global_step > self.warmup_steps or self.warmup_steps == 0
+        output = self.trained(batch.wav, quantize=warm and self._started())
         for name, value in self.reconstruction_losses(output.wav, batch.wav).items():
             self.log(f"valid/{name}", value, batch_size=len(batch.wav), sync_dist=True)
         # Of silence, which crops may be, there is no ratio.
@@ -228,11 +239,30 @@ class CodecModule(L.LightningModule):
 
     def init_from(self, path: str) -> str:
         """Take the weights of another codec that fit; return what was taken and left."""
-        return load_partially(self.codec, load_codec(path).state_dict())
+        report = load_partially(self.codec, load_codec(path).state_dict())
+        if self.average is not None:
+            self.average.module.load_state_dict(self.codec.state_dict())
+        return report
 
     def export(self, folder: Path) -> None:
         """Write the native codec folder."""
         save_codec(self.trained, folder)
+
+
+def _check_trainer(trainer: L.Trainer) -> None:
+    """Refuse what two optimizers in turn cannot do."""
+    if trainer.precision not in ("32-true", "bf16-mixed"):
+        raise UserError(
+            f"trainer.precision={trainer.precision} does not train a codec: use 32-true or "
+            "bf16-mixed"
+        )
+    if trainer.gradient_clip_val:
+        raise UserError("the balancer bounds a codec's gradients: leave out gradient_clip_val")
+    if trainer.accumulate_grad_batches != 1:
+        raise UserError(
+            "a codec does not accumulate gradients: raise data.batch_size, or use more processes, "
+            "which train as one, in place of trainer.accumulate_grad_batches"
+        )
 
 
 def _as_list(one_or_more: Any) -> list[Any]:

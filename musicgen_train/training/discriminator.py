@@ -8,6 +8,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
 
+from musicgen_train.errors import UserError
+
 DILATIONS = (1, 2, 4)  # in time, of the three layers that halve the frequency axis
 
 
@@ -74,6 +76,11 @@ class MultiScaleSTFTDiscriminator(nn.Module):
         n_ffts: Sequence[int] = (1024, 2048, 512, 256, 128),
     ):
         super().__init__()
+        if filters < 1 or not n_ffts or any(n_fft < 4 or n_fft % 4 for n_fft in n_ffts):
+            raise UserError(
+                f"a discriminator of {filters} filters and n_ffts {list(n_ffts)}: use at least one "
+                "of each, and multiples of 4"
+            )
         self.n_ffts = list(n_ffts)
         self.discriminators = nn.ModuleList(
             STFTDiscriminator(channels, filters, n_fft) for n_fft in n_ffts

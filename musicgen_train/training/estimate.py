@@ -56,7 +56,8 @@ def estimate_step(
     """
     trainable = sum(p.numel() * p.element_size() for p in module.parameters() if p.requires_grad)
     _measure(module, loss, 1, device)  # the first pass also pays for starting up
-    one, two = (_measure(module, loss, size, device) for size in (1, 2))
+    one = _measure(module, loss, 1, device)
+    two = _measure(module, loss, 2, device) if batch_size > 1 else one
     item = max(two.peak - one.peak, 0)
     return StepEstimate(
         batch_size,

@@ -70,7 +70,7 @@ class MusicGenModule(L.LightningModule):
         self.codec_path = codec_path
         self.max_duration = max_duration
 
-    def check(self, datamodule: MusicDataModule, max_steps: int) -> None:
+    def check(self, datamodule: MusicDataModule, trainer: L.Trainer) -> None:
         """Refuse a dataset whose chroma is not what the model will be conditioned on."""
         if self.chroma is None:
             return

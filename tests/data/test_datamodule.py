@@ -2,6 +2,7 @@ import itertools
 import json
 
 import lightning
+import numpy as np
 import pytest
 import torch
 from lightning.pytorch.strategies import SingleDeviceStrategy
@@ -216,3 +217,13 @@ def test_codes_and_audio_are_asked_of_datasets_that_hold_them(dataset, tmp_path)
         data(audio_only, kind="audio")
     with pytest.raises(UserError, match="unknown kind"):
         data(dataset, kind="midi")
+
+
+def test_keys_that_would_lead_out_of_a_folder_are_refused(tmp_path):
+    folder = write_dataset(tmp_path / "set", 2)
+    with np.load(folder / "index.npz") as stored:
+        arrays = dict(stored)
+    arrays["keys"] = np.array([b"../../x", b"y"])
+    np.savez(folder / "index.npz", **arrays)
+    with pytest.raises(UserError, match=r"a key in index\.npz holds '/' or '\.'"):
+        data(folder)

@@ -220,3 +220,15 @@ def test_weights_of_the_wrong_name_are_refused(folder):
     torch.save(content, folder / FILE)
     with pytest.raises(UserError, match="weights do not fit the config: Unexpected key"):
         load_codec(folder)
+
+
+def test_an_option_that_unfolds_without_end_is_refused_at_once(folder):
+    content = torch.load(folder / FILE, weights_only=True)
+    bomb = "\n".join(["a0: &a0 [x, x, x, x, x, x, x, x, x]"] + [
+        f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]" for i in range(1, 12)
+    ])  # fmt: skip
+    cfg = content["xp.cfg"].replace("compression_model: encodec", "compression_model: *a11")
+    torch.save(content | {"xp.cfg": f"{bomb}\n{cfg}"}, folder / FILE)
+    with pytest.raises(UserError, match="compression_model is ") as refused:
+        load_codec(folder)
+    assert len(str(refused.value)) < 1000

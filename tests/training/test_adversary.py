@@ -38,6 +38,12 @@ def test_equal_audio_has_equal_features(wavs):
     assert adversary().codec_losses(wavs[0], wavs[0])["feat"] == 0
 
 
+def test_the_codec_is_told_to_raise_the_logits_of_its_audio(wavs):
+    adverse = adversary()
+    logits = [verdict.logits.mean() for verdict in adverse.discriminator(wavs[0])]
+    assert adverse.codec_losses(*wavs)["adv"] == pytest.approx(-(logits[0] + logits[1]).item() / 2)
+
+
 def test_the_codec_hears_of_the_discriminator_but_does_not_train_it(wavs):
     adverse = adversary()
     fake = wavs[0].clone().requires_grad_()

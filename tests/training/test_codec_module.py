@@ -1,19 +1,30 @@
 """Codec training: what it exports, logs, writes and refuses."""
 
 import csv
+from functools import partial
+from types import SimpleNamespace
 
 import pytest
 import torch
 
 import train
+from musicgen_train.codec.encodec import Encodec
+from musicgen_train.data.batches import AudioBatch
 from musicgen_train.errors import UserError
 from musicgen_train.formats import load_codec
+from musicgen_train.training.codec_module import CodecModule
+from tests.conftest import TINY_CODEC
 from tests.small_training import config, fit
 
 
 @pytest.fixture(autouse=True)
 def in_an_empty_directory(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+
+
+def small_module(codec):
+    adam = partial(torch.optim.Adam, lr=1e-3)
+    return CodecModule(codec, adam, weights={"l1": 1.0, "msspec": 1.0}, kmeans_batches=1)
 
 
 def last_state(run_dir):
@@ -103,7 +114,7 @@ def test_the_discriminator_comes_in_at_its_step_and_rests_between_periods(datase
 
 
 def test_quantizer_dropout_trains(datasets):
-    run_dir = fit(config("codec_tiny", datasets, "max_steps=4", "+codec.quantizer_dropout=true"))
+    run_dir = fit(config("codec_tiny", datasets, "max_steps=4", "codec.quantizer_dropout=true"))
     codes = load_codec(run_dir / "model").encode(torch.randn(1, 1, 400))
     assert codes.shape == (1, 4, 20)
 
@@ -116,7 +127,7 @@ def test_a_training_that_diverges_stops_and_says_what_to_do(datasets):
 
 def test_crops_shorter_than_the_losses_look_are_refused(datasets):
     cfg = config("codec_tiny", datasets, "data.segment_duration=0.1")
-    with pytest.raises(UserError, match=r"is 200 samples, but the losses look at 256"):
+    with pytest.raises(UserError, match=r"is 200 samples, but the losses look at 512"):
         train.run(cfg)
 
 
@@ -129,19 +140,146 @@ def test_a_batch_that_cannot_fit_is_refused_before_the_first_step(datasets, monk
     assert not list((train.Path("runs")).glob("*/checkpoints"))
 
 
-def test_half_precision_leaves_losses_and_gradients_whole(datasets):
-    whole, half = (
-        logged(fit(config("codec_tiny", datasets, "max_steps=1", f"name={name}", *overrides)))[-1]
-        for name, overrides in (("whole", []), ("half", ["trainer.precision=bf16-mixed"]))
-    )
-    for name in ("l1", "msspec", "grad_msspec"):
-        assert half[f"train/{name}"] == pytest.approx(whole[f"train/{name}"], rel=0.05)
+def test_half_precision_ends_at_the_waveform_and_never_reaches_a_loss(codec):
+    module = small_module(codec.train())
+    wav = torch.randn(2, 1, 1000, generator=torch.Generator().manual_seed(0)) / 8
+    with torch.autocast("cpu", torch.bfloat16):
+        output = module.codec(wav, quantize=False).wav
+        inside = module.reconstruction_losses(output, wav)
+    assert output.dtype == torch.float32
+    assert not torch.equal(output, module.codec(wav, quantize=False).wav)  # it was half before
+    assert inside == module.reconstruction_losses(output, wav)
 
 
-def test_a_codec_that_normalises_starts_its_codebooks_on_what_it_will_quantize(datasets):
-    normalising = ["+codec.normalize=true", "+codec.norm=group", "+codec.chunk_duration=0.5"]
-    run_dir = fit(config("codec_tiny", datasets, "max_steps=3", *normalising))
-    codec = load_codec(run_dir / "model")
-    wav = torch.randn(4, 1, 1000, generator=torch.Generator().manual_seed(0)) / 8
-    assert torch.equal(codec.encode(wav), codec.encode(wav / 2))  # loudness is no matter
-    assert run_dir.joinpath("samples").is_dir()
+@pytest.mark.parametrize("normalize", [True, False])
+def test_codebooks_start_on_what_they_will_quantize(normalize):
+    started = []
+    for level in (1.0, 100.0):
+        torch.manual_seed(0)
+        module = small_module(Encodec(**TINY_CODEC, normalize=normalize))
+        wav = level * torch.randn(4, 1, 2000, generator=torch.Generator().manual_seed(0))
+        batch = AudioBatch(wav, torch.full((4,), 2000), [], None, [], [])
+        data = SimpleNamespace(train_dataloader=lambda batch=batch: [batch])
+        module._trainer = SimpleNamespace(datamodule=data)
+        module._start_codebooks()
+        started.append(module.codec.quantizer.codebooks[0].embed)
+    # Loudness is no matter to a codec that normalises, and to another it is.
+    assert torch.allclose(*started, rtol=1e-3, atol=1e-4) == normalize
+
+
+def test_the_commitment_pulls_on_the_encoder(datasets):
+    encoders = []
+    for commitment in (0, 1):
+        name = [f"name=c{commitment}", f"task.commitment={commitment}", "task.ema_decay=null"]
+        part = last_state(fit(config("codec_tiny", datasets, "max_steps=2", *name)))
+        encoders.append(part("codec.encoder."))
+    assert not all(torch.equal(tensor, encoders[1][name]) for name, tensor in encoders[0].items())
+
+
+def test_no_codebook_moves_before_the_warm_up_is_over(datasets):
+    run_dir = fit(config("codec_tiny", datasets, "max_steps=4", "task.warmup_steps=2"))
+    inited = [
+        torch.load(run_dir / "checkpoints" / f"step={step}.ckpt", weights_only=True)["state_dict"][
+            "codec.quantizer.layers.0.codebook.inited"
+        ].item()
+        for step in (2, 4)
+    ]
+    assert inited == [0, 1]
+
+
+def test_codebooks_from_elsewhere_start_anew_after_a_warm_up(datasets):
+    given = load_codec(datasets["codec"]).state_dict()
+    for warmup_steps, anew in ((0, False), (1, True)):
+        run_dir = fit(
+            config(
+                "codec_tiny", datasets, "max_steps=2", f"task.warmup_steps={warmup_steps}",
+                f"init_from={datasets['codec']}", f"name=w{warmup_steps}", "codec.lstm=0",
+                "optim.lr=0", "codec.decay=1.0", "codec.dead_code_threshold=0",
+            )
+        )  # fmt: skip
+        name = "quantizer.layers.0.codebook.embed"
+        started = load_codec(run_dir / "model").state_dict()[name]
+        assert torch.allclose(started, given[name], atol=1e-3) != anew
+
+
+def test_init_from_reaches_what_is_exported(datasets):
+    cfg = config("codec_tiny", datasets, "max_steps=0", f"init_from={datasets['codec']}")
+    exported = load_codec(fit(cfg) / "model").state_dict()
+    given = load_codec(datasets["codec"]).state_dict()
+    assert all(torch.equal(tensor, exported[name]) for name, tensor in given.items())
+
+
+def test_what_is_validated_is_the_average(datasets):
+    kinds = (0.99, "null")
+    rows = [
+        logged(
+            fit(config("codec_tiny", datasets, "max_steps=4", f"name=e{d}", f"task.ema_decay={d}"))
+        )
+        for d in kinds
+    ]
+    averaged, plain = ([row for row in of if "valid/l1" in row][-1] for of in rows)
+    trained, same = ([row for row in of if "train/l1" in row][-1] for of in rows)
+    assert trained["train/l1"] == same["train/l1"]
+    assert averaged["valid/l1"] != plain["valid/l1"]
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("trainer.precision=bf16-true", "precision=bf16-true does not train a codec: use 32-true"),
+        ("trainer.gradient_clip_val=1.0", "leave out gradient_clip_val"),
+        ("trainer.accumulate_grad_batches=2", "a codec does not accumulate gradients"),
+        ("task.weights.l1=-1", r"task\.weights is .*: give losses numbers from 0 up"),
+        ("task.weights.l1=abc", r"task\.weights is .*: give losses numbers from 0 up"),
+        ("task.weights=null", r"task\.weights is None: give losses numbers"),
+        ("task.weights={l1: 0, msspec: 0}", "one of them above 0"),
+        ("+task.adversary.weights.foo=1", "give adv and feat, and no other"),
+        ("+task.adversary.foo=1", "unexpected keyword argument 'foo'"),
+        ("task.adversary.period=0", "use at least 0 and 1"),
+        ("task.adversary.start_step=-5", "use at least 0 and 1"),
+        ("task.adversary.discriminator.n_ffts=[]", "use at least one of each"),
+        ("task.adversary.discriminator.n_ffts=[2]", "multiples of 4"),
+        ("task.adversary.discriminator.filters=0", "a discriminator of 0 filters"),
+        ("task.kmeans_batches=0", "use at least 0 and 1"),
+        ("task.warmup_steps=-1", "use at least 0 and 1"),
+        ("codec.card=0", "card is 0, but should be a whole number from 1"),
+        ("codec.norm=foo", "unknown norm 'foo'"),
+        ("optim.lr=-1", "Invalid learning rate: -1"),
+        ("data.segment_duration=0", "segment_duration is 0; use seconds above 0"),
+    ],
+)
+def test_what_cannot_be_trained_is_refused_before_anything_is_written(datasets, override, message):
+    if override.startswith("codec.norm"):
+        override = f"+{override}"
+    with pytest.raises(UserError, match=message) as refused:
+        train.run(config("codec_tiny", datasets, "max_steps=1", override))
+    assert "\n" not in str(refused.value)
+    assert not train.Path("runs").exists()
+
+
+def test_a_resumed_run_keeps_the_set_of_losses_the_discriminator_and_the_averages(datasets):
+    run_dir = fit(config("codec_tiny", datasets, "max_steps=2"))
+    resume = f"resume={run_dir / 'checkpoints' / 'last.ckpt'}"
+    # Without an adversary there is nothing of it to make small.
+    for overrides, name in (
+        (["+task.weights.mel=2"], "set of losses"),
+        (["~task.adversary", "+task.adversary=null"], "discriminator"),
+        (["task.adversary.discriminator.n_ffts=[256,512]"], "discriminator"),
+        (["task.ema_decay=null"], "choice about ema_decay"),
+    ):
+        with pytest.raises(UserError, match=f"was trained with another {name}"):
+            train.run(config("codec_tiny", datasets, resume, *overrides))
+    fit(config("codec_tiny", datasets, resume, "max_steps=3", "task.adversary.weights.adv=2.0"))
+
+
+def test_the_estimate_is_made_in_the_precision_of_the_run(datasets, monkeypatch):
+    seen = []
+
+    def spy(self, wav):
+        seen.append(torch.is_autocast_enabled("cpu"))
+        return own(self, wav)
+
+    own = CodecModule._trial_loss
+    monkeypatch.setattr(CodecModule, "_trial_loss", spy)
+    fit(config("codec_tiny", datasets, "max_steps=1", "trainer.precision=bf16-mixed"))
+    assert seen and all(seen)
