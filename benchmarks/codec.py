@@ -153,10 +153,13 @@ def peak_of(row: str, audio: dict[str, Any]) -> float:
 
 def measure(audio: dict[str, Any], rounds: int, with_training: bool) -> dict[str, Any]:
     """Every row: seconds, items a second, times real time, memory."""
+    print("timing ours beside transformers' ...", flush=True)
     rows: dict[str, dict[str, float]] = compare(audio, rounds)
     for name in STEPS if with_training else ():
+        print(f"timing: {name} ...", flush=True)
         rows[name] = time_steps(name, audio, rounds)
-    for name, row in rows.items():
+    for i, (name, row) in enumerate(rows.items(), start=1):
+        print(f"memory, {i} of {len(rows)}: {name} ...", flush=True)
         train = "train_" if name in STEPS else ""
         batch, duration = audio[f"{train}batch"], audio[f"{train}seconds"]
         row["items_per_second"] = batch / row["seconds"]
