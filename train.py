@@ -105,7 +105,8 @@ def run(cfg: DictConfig) -> None:
     if cfg.num_threads:
         torch.set_num_threads(cfg.num_threads)
     L.seed_everything(cfg.seed, verbose=False)
-    shape = {name: value for name, value in resolved["codec"].items() if name != "_target_"}
+    codec = resolved["codec"].get("mono", resolved["codec"])  # a stereo codec is a mono one
+    shape = {name: value for name, value in codec.items() if name != "_target_"}
     check_codec_config(shape, CONF / "codec", {})
     build(cfg.optim, params=[torch.zeros(1)], _partial_=False)  # a wrong rate is refused here
     datamodule = build(cfg.data, **codec_identity(cfg))

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from musicgen_train.codec.chunks import OverlapAdd
 from musicgen_train.codec.encodec import Encodec
 from musicgen_train.codec.layers import LSTM, Conv1d, ConvTranspose1d, ResidualBlock, convolve
+from musicgen_train.codec.stereo import StereoCodec
 from musicgen_train.errors import UserError
 
 
@@ -47,8 +48,12 @@ def encode_stream(
 
 
 @torch.no_grad()
-def decode_stream(codec: Encodec, pieces: Iterable[Piece]) -> Iterator[Tensor]:
+def decode_stream(codec: Encodec | StereoCodec, pieces: Iterable[Piece]) -> Iterator[Tensor]:
     """The audio [B, C, n] of successive codes, which may be cut anywhere if chunks are not used."""
+    if isinstance(codec, StereoCodec):
+        sides = (Piece(codec.separate(piece.codes)) for piece in pieces)
+        yield from map(codec.join, decode_stream(codec.mono, sides))
+        return
     if codec.chunk_stride is not None:
         joiner = OverlapAdd(codec.chunk_stride)
         for piece in pieces:
