@@ -1,12 +1,16 @@
-"""How conditions enter the transformer: prepended to the audio, or attended to."""
+"""How conditions enter the transformer: prepended to the audio, attended to, or added to it."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 TextCondition = tuple[Tensor, Tensor]  # embedding [B, L, E], mask [B, L]; all-zero row: no text
+Tokens = tuple[Tensor, Tensor]  # projected [B, L, D], and which of them exist [B, L]
+
+PLACES = ("cross", "prepend", "sum")
 
 
 class Fused(NamedTuple):
@@ -16,6 +20,7 @@ class Fused(NamedTuple):
     pad: Tensor | None  # [B] columns at the left of each row that are padding; None: none
     cross: Tensor | None  # [B, L, D] attended to by every layer
     cross_mask: Tensor | None  # [B, 1, 1, L] False where a position is padding
+    added: Tensor | None  # [B, F, D] added to the steps, frame by frame; F is 1 for a text alone
 
 
 class Fuser(nn.Module):
@@ -29,6 +34,9 @@ class Fuser(nn.Module):
 
         c c t t t a a a
         . . c c t a a a
+
+    A chroma that is added ("sum") goes to the steps that it sounds at; a text that is added goes to
+    every step, as the mean of its tokens.
     """
 
     def __init__(
@@ -42,7 +50,8 @@ class Fuser(nn.Module):
     ) -> None:
         super().__init__()
         for where in (fuse_text, fuse_chroma):
-            assert where in ("cross", "prepend"), f"fuse by 'cross' or 'prepend', not {where!r}"
+            if where not in PLACES:
+                raise ValueError(f"fuse by one of {', '.join(PLACES)}, not {where!r}")
         self.dim = dim
         self.fuse = {"chroma": fuse_chroma, "text": fuse_text}
         self.chroma_length = chroma_length
@@ -64,57 +73,59 @@ class Fuser(nn.Module):
         text: TextCondition | None,
         chroma: Tensor | None,
         branches: Sequence[bool] = (True,),
+        negative_text: TextCondition | None = None,
     ) -> Fused:
         """Conditions of `batch_size` rows, repeated for each branch; False is the null branch.
 
-        The null branch (guidance) has the lengths of the conditional one.
+        The null branch (guidance) has the lengths of the conditional one and no chroma; its text is
+        zeros, or the negative text.
         """
-        if text is not None and self.text_proj is None:
-            raise ValueError("this model takes no text: leave `text` out")
+        for given in (text, negative_text):
+            if given is not None and self.text_proj is None:
+                raise ValueError("this model takes no text: leave `text` out")
         if chroma is not None and self.chroma_proj is None:
             raise ValueError("this model takes no chroma: leave it out, or load a melody model")
-        tokens: dict[str, list[tuple[Tensor, Tensor]]] = {"prepend": [], "cross": []}
+        placed: dict[str, list[Tokens]] = {place: [] for place in PLACES}
         if self.chroma_proj is not None:
-            chroma_tokens = self._chroma_tokens(self.chroma_proj, batch_size, chroma, branches)
-            tokens[self.fuse["chroma"]].append(chroma_tokens)
+            tokens, exists = self._chroma_tokens(self.chroma_proj, batch_size, chroma)
+            null = self._chroma_tokens(self.chroma_proj, batch_size, None, tokens.shape[1])
+            placed[self.fuse["chroma"]].append(stack((tokens, exists), null, branches))
         if self.text_proj is not None:
-            text_tokens = self._text_tokens(self.text_proj, batch_size, text, branches)
-            tokens[self.fuse["text"]].append(text_tokens)
-        prefix, pad = align_right(*concatenate(tokens["prepend"]))
-        cross, exists = concatenate(tokens["cross"])
-        return Fused(prefix, pad, cross, None if exists is None else exists[:, None, None])
+            tokens, exists = self._text_tokens(self.text_proj, batch_size, text)
+            null = torch.zeros_like(tokens), exists
+            if negative_text is not None:
+                null = self._text_tokens(self.text_proj, batch_size, negative_text)
+            stacked = stack((tokens, exists), null, branches)
+            if self.fuse["text"] == "sum":
+                stacked = mean_token(*stacked)
+            placed[self.fuse["text"]].append(stacked)
+        prefix, pad = align_right(*concatenate(placed["prepend"]))
+        cross, exists = concatenate(placed["cross"])
+        mask = None if exists is None else exists[:, None, None]
+        added = [tokens for tokens, _ in placed["sum"]]  # [B, F, D], and [B, 1, D] of a text
+        return Fused(prefix, pad, cross, mask, sum(added[1:], added[0]) if added else None)
 
     def _chroma_tokens(
-        self, proj: nn.Linear, batch_size: int, chroma: Tensor | None, branches: Sequence[bool]
-    ) -> tuple[Tensor, Tensor]:
-        length = self.chroma_length if chroma is None else chroma.shape[1]
-        null = null_chroma(batch_size, length, proj.in_features).to(proj.weight)
-        given = null if chroma is None else chroma.to(proj.weight)
-        tokens = proj(torch.cat([given if branch else null for branch in branches]))
+        self, proj: nn.Linear, batch_size: int, chroma: Tensor | None, length: int | None = None
+    ) -> Tokens:
+        if chroma is None:
+            chroma = null_chroma(batch_size, length or self.chroma_length, proj.in_features)
+        tokens = proj(chroma.to(proj.weight))
         return tokens, tokens.new_ones(tokens.shape[:2], dtype=torch.bool)
 
-    def _text_tokens(
-        self,
-        proj: nn.Linear,
-        batch_size: int,
-        text: TextCondition | None,
-        branches: Sequence[bool],
-    ) -> tuple[Tensor, Tensor]:
+    def _text_tokens(self, proj: nn.Linear, batch_size: int, text: TextCondition | None) -> Tokens:
         if text is None:
             tokens = proj.weight.new_zeros(batch_size, 1, self.dim)
-            exists = tokens.new_ones((batch_size, 1), dtype=torch.bool)
-        else:
-            embedding, mask = text
-            keep = mask.to(proj.weight.device, torch.bool)
-            tokens = proj(embedding.to(proj.weight)).masked_fill(~keep[..., None], 0.0)
-            # No text at all is one zero token: softmax needs something, and the released models
-            # were trained to see exactly that.
-            absent = ~keep.any(dim=1)
-            exists = keep.clone()
-            exists[:, 0] |= absent
-        null = torch.zeros_like(tokens)
-        tokens = torch.cat([tokens if branch else null for branch in branches])
-        return tokens, exists.repeat(len(branches), 1)
+            return tokens, tokens.new_ones((batch_size, 1), dtype=torch.bool)
+        embedding, mask = text
+        keep = mask.to(proj.weight.device, torch.bool)
+        tokens = proj(embedding.to(proj.weight)).masked_fill(~keep[..., None], 0.0)
+        # No text at all is one zero token: softmax needs something, and the released models
+        # were trained to see exactly that.
+        absent = ~keep.any(dim=1)
+        exists = keep.clone()
+        exists[:, 0] |= absent
+        return tokens, exists
 
 
 def null_chroma(batch_size: int, n_frames: int, n_chroma: int = 12) -> Tensor:
@@ -124,7 +135,24 @@ def null_chroma(batch_size: int, n_frames: int, n_chroma: int = 12) -> Tensor:
     return chroma
 
 
-def concatenate(parts: list[tuple[Tensor, Tensor]]) -> tuple[Tensor | None, Tensor | None]:
+def stack(given: Tokens, null: Tokens, branches: Sequence[bool]) -> Tokens:
+    """The branches' tokens one under the other; the shorter ones are padded."""
+    chosen = [given if branch else null for branch in branches]
+    longest = max(exists.shape[1] for _, exists in chosen)
+    missing = [longest - exists.shape[1] for _, exists in chosen]
+    tokens = [F.pad(t, (0, 0, 0, n)) for (t, _), n in zip(chosen, missing, strict=True)]
+    exists = [F.pad(e, (0, n)) for (_, e), n in zip(chosen, missing, strict=True)]
+    return torch.cat(tokens), torch.cat(exists)
+
+
+def mean_token(tokens: Tensor, exists: Tensor) -> Tokens:
+    """The mean of the tokens that exist: [B, L, D] -> [B, 1, D]."""
+    counted = exists[..., None].to(tokens.dtype)
+    mean = (tokens * counted).sum(1, keepdim=True) / counted.sum(1, keepdim=True)
+    return mean, exists[:, :1]
+
+
+def concatenate(parts: list[Tokens]) -> tuple[Tensor | None, Tensor | None]:
     """Join tokens [B, L, D] and their existence [B, L] along L; (None, None) without parts."""
     if not parts:
         return None, None

@@ -1,4 +1,4 @@
-"""The generation loop: one batched transformer step per delayed step, everything else ready."""
+"""Generation: what is asked for, checked, and the loop that yields after every step."""
 
 from collections.abc import Generator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
@@ -6,25 +6,23 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 from torch import Tensor
 
-from musicgen_train.lm.delay import delay_codes
+from musicgen_train.lm.decoder import UNKNOWN, Branches, Decoder
+from musicgen_train.lm.delay import delay_codes, undelay
 from musicgen_train.lm.fusing import TextCondition
-from musicgen_train.lm.sampling import draw_uniforms, guide, sample
-from musicgen_train.lm.transformer import KVCache
+from musicgen_train.lm.sampling import Sampling, draw_uniforms
 
 if TYPE_CHECKING:
-    from musicgen_train.lm.model import Context, LanguageModel
-
-UNKNOWN = -1  # a code still to be generated
+    from musicgen_train.lm.model import LanguageModel
 
 
-class Sampling(NamedTuple):
-    """How tokens are chosen from logits."""
+class Given(NamedTuple):
+    """What a generation starts from; all may be None."""
 
-    cfg_coef: float  # 1: conditional, 0: unconditional, above 1: guided
-    greedy: bool
-    top_k: int
-    top_p: float
-    temperature: float
+    text: TextCondition | None
+    chroma: Tensor | None  # [B, F, 12]
+    negative_text: TextCondition | None
+    prompt: Tensor | None  # [B, K, T0]
+    seeds: Sequence[int] | None
 
 
 class Progress(NamedTuple):
@@ -32,110 +30,90 @@ class Progress(NamedTuple):
 
     done: int  # steps
     total: int  # steps
-    sequence: Tensor  # [B, K, 1 + T + max(delays)]: one tensor that fills up; UNKNOWN is to come
+    frames: int  # complete ones, those of a prompt included
+    sequence: Tensor  # [B, K, 1 + T + max(delays)]: one tensor that fills up
+    delays: Sequence[int]
+
+    def codes(self) -> Tensor:
+        """The complete frames: [B, K, frames]."""
+        end = 1 + self.frames + max(self.delays)
+        return undelay(self.sequence[..., 1:end], self.delays)
 
 
+@torch.no_grad()
 def steps(
     model: "LanguageModel",
-    n_frames: int,
-    text: TextCondition | None,
-    chroma: Tensor | None,
-    prompt: Tensor | None,
+    n_frames: int | Sequence[int],
+    given: Given,
     sampling: Sampling,
-    seeds: Sequence[int] | None,
+    two_pass: bool,
 ) -> Generator[Progress, None, None]:
     """Fill the delayed sequence, one step of all codebooks at a time."""
-    batch_size = infer_batch_size(text, chroma, prompt, seeds)
-    device = model.embedding.weight.device
-    sequence = start_sequence(model, batch_size, n_frames, prompt).to(device)
-    total = sequence.shape[-1]
-    first = 1 + (0 if prompt is None else prompt.shape[-1])
+    batch_size = infer_batch_size(n_frames, given)
+    lengths = [n_frames] * batch_size if isinstance(n_frames, int) else list(n_frames)
+    sequence = start_sequence(model, lengths, given.prompt).to(model.device)
+    n_steps = sequence.shape[-1]
+    n_known = 0 if given.prompt is None else given.prompt.shape[-1]
+    seeds = given.seeds
     if seeds is None:
         seeds = torch.randint(2**63 - 1, (batch_size,)).tolist()
-    uniforms = draw_uniforms(seeds, total, model.n_q).to(device)
+    uniforms = draw_uniforms(seeds, n_steps, model.n_q).to(model.device)
+    branches = guidance_branches(sampling.cfg_coef, given)
 
     was_training = model.training
     model.eval()
     try:
-        branches = guidance_branches(sampling.cfg_coef, text is None and chroma is None)
-        context = model.context(batch_size, text, chroma, branches)
-        cache = new_cache(model, context, batch_size * len(branches), total)
-        known = sequence[..., :first]
-        for step in range(first, total):
-            logits = model.step_logits(known.repeat(len(branches), 1, 1), context, cache)[:, -1]
-            tokens = choose(logits, uniforms[:, step], sampling, len(branches))
-            # Prompt codes and the special tokens around each codebook are already in place.
-            tokens = tokens.where(sequence[..., step] == UNKNOWN, sequence[..., step])
-            sequence[..., step] = tokens
-            known = tokens[..., None]
-            yield Progress(step - first + 1, total - first, sequence)
+        passes: list[Branches] = [(branch,) for branch in branches] if two_pass else [branches]
+        decoder = Decoder(model, sequence, uniforms, given, sampling, passes)
+        for step in range(1 + n_known, n_steps):
+            decoder.advance(step)
+            frames = min(max(n_known, step - max(model.delays)), max(lengths))
+            done, total = step - n_known, n_steps - n_known - 1
+            yield Progress(done, total, frames, sequence, model.delays)
     finally:
         model.train(was_training)
 
 
-def choose(logits: Tensor, uniform: Tensor, sampling: Sampling, n_branches: int) -> Tensor:
-    """Next tokens from the branches' logits: [n_branches * B, K, card] -> [B, K]."""
-    if n_branches == 2:
-        cond, uncond = logits.chunk(2)
-        logits = guide(cond, uncond, sampling.cfg_coef)
-    if sampling.greedy or sampling.temperature <= 0:
-        return logits.argmax(dim=-1)
-    return sample(
-        logits,
-        uniform,
-        top_k=sampling.top_k,
-        top_p=sampling.top_p,
-        temperature=sampling.temperature,
-    )
-
-
-def guidance_branches(cfg_coef: float, unconditional: bool) -> tuple[bool, ...]:
+def guidance_branches(cfg_coef: float, given: Given) -> Branches:
     """Which branches guidance needs: True is the conditional one, False the null one."""
+    unconditional = given.text is None and given.chroma is None and given.negative_text is None
     if unconditional or cfg_coef == 1.0:
         return (True,)
     return (False,) if cfg_coef == 0.0 else (True, False)
 
 
-def start_sequence(
-    model: "LanguageModel", batch_size: int, n_frames: int, prompt: Tensor | None
-) -> Tensor:
-    """The delayed sequence before generation: special step, prompt, then `UNKNOWN`."""
-    codes = torch.full((batch_size, model.n_q, n_frames), UNKNOWN)
+def start_sequence(model: "LanguageModel", lengths: Sequence[int], prompt: Tensor | None) -> Tensor:
+    """The delayed sequence before generation: special step, prompt, `UNKNOWN`, special tokens."""
+    if min(lengths) < 1:
+        raise ValueError(f"cannot generate {min(lengths)} frames: ask for at least 1")
+    codes = torch.full((len(lengths), model.n_q, max(lengths)), model.special_token_id)
+    for row, length in zip(codes, lengths, strict=True):
+        row[:, :length] = UNKNOWN
     if prompt is not None:
-        T0 = prompt.shape[-1]
         if prompt.shape[1] != model.n_q:
             raise ValueError(f"a prompt of {prompt.shape[1]} codebooks for a model of {model.n_q}")
-        if n_frames <= T0:
-            raise ValueError(f"the prompt has {T0} frames: ask for more than that, not {n_frames}")
+        T0 = prompt.shape[-1]
+        if min(lengths) <= T0:
+            raise ValueError(
+                f"the prompt has {T0} frames: ask for more than that, not {min(lengths)}"
+            )
         codes[..., :T0] = prompt
-    elif n_frames < 1:
-        raise ValueError(f"cannot generate {n_frames} frames: ask for at least 1")
     return model.with_start(delay_codes(codes, model.delays, model.special_token_id))
 
 
-def new_cache(model: "LanguageModel", context: "Context", rows: int, n_steps: int) -> KVCache:
-    """A cache for the prefix and all steps."""
-    prefix = 0 if context.prefix is None else context.prefix.shape[1]
-    heads = model.config["num_heads"]
-    shape = (rows, heads, prefix + n_steps, model.dim // heads)
-    return KVCache(len(model.layers), shape, like=model.embedding.weight)
-
-
-def infer_batch_size(
-    text: TextCondition | None,
-    chroma: Tensor | None,
-    prompt: Tensor | None,
-    seeds: Sequence[int] | None,
-) -> int:
+def infer_batch_size(n_frames: int | Sequence[int], given: Given) -> int:
     """The one batch size that everything given agrees on; 1 if nothing is given."""
+    texts = {"text": given.text, "negative_text": given.negative_text}
+    tensors = {"chroma": given.chroma, "prompt": given.prompt}
     sizes = {
-        "text": None if text is None else text[0].shape[0],
-        "chroma": None if chroma is None else chroma.shape[0],
-        "prompt": None if prompt is None else prompt.shape[0],
-        "seeds": None if seeds is None else len(seeds),
+        **{name: t[0].shape[0] for name, t in texts.items() if t is not None},
+        **{name: t.shape[0] for name, t in tensors.items() if t is not None},
     }
-    given = {name: size for name, size in sizes.items() if size is not None}
-    if len(set(given.values())) > 1:
-        listed = ", ".join(f"{name} {size}" for name, size in given.items())
+    if given.seeds is not None:
+        sizes["seeds"] = len(given.seeds)
+    if not isinstance(n_frames, int):
+        sizes["n_frames"] = len(n_frames)
+    if len(set(sizes.values())) > 1:
+        listed = ", ".join(f"{name} {size}" for name, size in sizes.items())
         raise ValueError(f"batch sizes differ: {listed}")
-    return next(iter(given.values()), 1)
+    return next(iter(sizes.values()), 1)

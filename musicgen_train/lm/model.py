@@ -1,7 +1,7 @@
 """The language model: K delayed streams of codes in, K distributions per frame out."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from typing import Any, NamedTuple, cast
 
@@ -9,9 +9,12 @@ import torch
 from torch import Tensor, nn
 
 from musicgen_train.lm import generation
+from musicgen_train.lm.acceleration import Acceleration
 from musicgen_train.lm.delay import default_delays, delay_codes, undelay
 from musicgen_train.lm.fusing import Fuser, TextCondition
-from musicgen_train.lm.transformer import KVCache, Layer, sinusoid
+from musicgen_train.lm.generation import Given, Progress
+from musicgen_train.lm.sampling import Sampling
+from musicgen_train.lm.transformer import Cross, KVCache, Layer, Span, seen, sinusoid
 
 
 class Context(NamedTuple):
@@ -19,8 +22,13 @@ class Context(NamedTuple):
 
     prefix: Tensor | None  # [B, P, D] in front of the first step
     pad: Tensor | None  # [B] padding columns at the left of each row; None: none
-    # Per layer, what cross-attention reads: ((keys, values), mask). None: nothing to attend to.
-    cross: Sequence[tuple[tuple[Tensor, Tensor], Tensor] | None]
+    cross: Sequence[Cross | None]  # by layer; None: nothing to attend to
+    added: Tensor | None  # [B, F, D] added to the steps, `chroma_rate` frames to a step
+
+    @property
+    def prefix_length(self) -> int:
+        """Columns in front of the first step."""
+        return 0 if self.prefix is None else self.prefix.shape[1]
 
 
 class LanguageModel(nn.Module):
@@ -45,6 +53,7 @@ class LanguageModel(nn.Module):
         fuse_text: str = "cross",
         fuse_chroma: str = "prepend",
         chroma_length: int = 235,
+        chroma_rate: float | None = None,
         ffn_mult: int = 4,
         dropout: float = 0.0,
     ) -> None:
@@ -54,6 +63,8 @@ class LanguageModel(nn.Module):
             raise ValueError(f"{len(delays)} delays for {n_q} codebooks: give one per codebook")
         if dim % num_heads:
             raise ValueError(f"dim {dim} is not a multiple of num_heads {num_heads}")
+        if chroma_dim and fuse_chroma == "sum" and not chroma_rate:
+            raise ValueError("fuse_chroma='sum' needs chroma_rate: chroma frames per codec frame")
         self.config: dict[str, Any] = {
             name: value for name, value in locals().items() if name not in ("self", "__class__")
         }
@@ -62,6 +73,8 @@ class LanguageModel(nn.Module):
         self.dim = dim
         self.delays = delays
         self.special_token_id = card
+        self.chroma_rate = chroma_rate or 0.0
+        self.acceleration: Acceleration | None = None  # how generation runs a step
         self.fuser = Fuser(dim, text_dim, chroma_dim, fuse_text, fuse_chroma, chroma_length)
         self.embedding = nn.Embedding(n_q * (card + 1), dim)
         self.layers = nn.ModuleList(
@@ -91,7 +104,8 @@ class LanguageModel(nn.Module):
         Step s of the result predicts step s + 1 of the sequence.
         """
         context = self.context(sequence.shape[0], text, chroma)
-        return self.step_logits(sequence, context).transpose(1, 2)
+        span = self.whole(context, sequence.shape[-1])
+        return self.step_logits(sequence, context, span).transpose(1, 2)
 
     def logits(
         self,
@@ -119,36 +133,61 @@ class LanguageModel(nn.Module):
         mask = (frame + delay[:, None] < n_steps).expand(B, K, T)
         return undelay(steps, self.delays, n_frames=T), mask
 
+    @property
+    def device(self) -> torch.device:
+        """Where the model is."""
+        return self.embedding.weight.device
+
     @torch.no_grad()
     def generate(
         self,
-        n_frames: int,
+        n_frames: int | Sequence[int],
         text: TextCondition | None = None,
         chroma: Tensor | None = None,
         *,
+        callback: Callable[[int, int], None] | None = None,
+        **options: Any,
+    ) -> Tensor:
+        """Sample codes [B, K, max(n_frames)]; `callback` gets (steps done, steps in all).
+
+        All else is as in `steps`, of which this is the end.
+        """
+        codes = torch.empty(0)
+        with closing(self.steps(n_frames, text, chroma, **options)) as steps:
+            for progress in steps:
+                if callback is not None:
+                    callback(progress.done, progress.total)
+                if progress.done == progress.total:
+                    codes = progress.codes()
+        return codes
+
+    def steps(
+        self,
+        n_frames: int | Sequence[int],
+        text: TextCondition | None = None,
+        chroma: Tensor | None = None,
+        *,
+        negative_text: TextCondition | None = None,
         prompt: Tensor | None = None,
         cfg_coef: float = 3.0,
+        two_pass: bool = False,
         greedy: bool = False,
         top_k: int = 250,
         top_p: float = 0.0,
         temperature: float = 1.0,
         seeds: Sequence[int] | None = None,
-        callback: Callable[[int, int], None] | None = None,
-    ) -> Tensor:
-        """Sample codes [B, K, n_frames], the prompt's frames [B, K, T0] included.
+    ) -> Generator[Progress, None, None]:
+        """Sample step by step; closing the generator cancels.
 
-        B follows from the conditions, the prompt and the seeds. Sample b depends on seeds[b] and
-        its own conditions only. `callback` gets (steps done, steps in all).
+        n_frames: for all rows, or one number a row (the prompt's frames included); behind its end a
+        row holds the special token. B follows from the conditions, the prompt [B, K, T0], the seeds
+        and n_frames. Row b depends on seeds[b], its own length and its own conditions only.
+        negative_text takes the place of the null text in guidance. two_pass computes the branches
+        of guidance one after the other, which takes less memory.
         """
-        sampling = generation.Sampling(cfg_coef, greedy, top_k, top_p, temperature)
-        steps = generation.steps(self, n_frames, text, chroma, prompt, sampling, seeds)
-        sequence = torch.empty(0)
-        with closing(steps):  # a callback that raises must not leave the model in eval mode
-            for step in steps:
-                sequence = step.sequence
-                if callback is not None:
-                    callback(step.done, step.total)
-        return undelay(sequence[..., 1:], self.delays)
+        sampling = Sampling(cfg_coef, greedy, top_k, top_p, temperature)
+        given = Given(text, chroma, negative_text, prompt, seeds)
+        return generation.steps(self, n_frames, given, sampling, two_pass)
 
     def with_start(self, delayed: Tensor) -> Tensor:
         """Put the special step in front: [B, K, S] -> [B, K, S + 1]."""
@@ -160,55 +199,45 @@ class LanguageModel(nn.Module):
         text: TextCondition | None,
         chroma: Tensor | None,
         branches: Sequence[bool] = (True,),
+        negative_text: TextCondition | None = None,
     ) -> Context:
         """Project and place the conditions; see `Fuser` for `branches`."""
-        fused = self.fuser(batch_size, text, chroma, branches)
-        if fused.cross is None or fused.cross_mask is None:
-            return Context(fused.prefix, fused.pad, [None] * len(self.layers))
-        keys_values = [
-            cast(Layer, layer).cross_attn.keys_values(fused.cross) for layer in self.layers
-        ]
-        cross = [(kv, fused.cross_mask) for kv in keys_values]
-        return Context(fused.prefix, fused.pad, cross)
+        fused = self.fuser(batch_size, text, chroma, branches, negative_text)
+        cross: list[Cross | None] = [None] * len(self.layers)
+        if fused.cross is not None and fused.cross_mask is not None:
+            attentions = [cast(Layer, layer).cross_attn for layer in self.layers]
+            cross = [Cross(*a.keys_values(fused.cross), fused.cross_mask) for a in attentions]
+        return Context(fused.prefix, fused.pad, cross, fused.added)
 
-    def step_logits(
-        self, sequence: Tensor, context: Context, cache: KVCache | None = None
-    ) -> Tensor:
+    def whole(self, context: Context, n_steps: int, cache: KVCache | None = None) -> Span:
+        """The span of the prefix and the first `n_steps` steps."""
+        n_columns = context.prefix_length + n_steps
+        columns = torch.arange(n_columns, device=self.device)
+        mask = None if context.pad is None else seen(columns, n_columns, context.pad)
+        return Span(columns, mask, n_columns, cache)
+
+    def step_logits(self, sequence: Tensor, context: Context, span: Span) -> Tensor:
         """Logits of the given steps: [B, K, S] -> [B, S, K, card].
 
-        With a cache the steps follow those it already holds; the prefix enters before the first.
+        The span's columns are those of the steps, in front of them those of the prefix if it enters
+        with them.
         """
+        n_steps = sequence.shape[-1]
         x = self.embedding(sequence + self.offsets).sum(dim=1)
-        n_steps = x.shape[1]
-        first = 0 if cache is None else cache.filled
-        if context.prefix is not None and first == 0:
+        if context.added is not None:
+            step = span.columns[-n_steps:] - context.prefix_length
+            frame = (step * self.chroma_rate).round().long()  # a chroma's frames are centred
+            x = x + context.added[:, frame.clamp(max=context.added.shape[1] - 1)]
+        if context.prefix is not None and len(span.columns) > n_steps:
             x = torch.cat([context.prefix, x], dim=1)
-        columns = torch.arange(first, first + x.shape[1], device=x.device)
-        positions = columns
+        positions = span.columns
         if context.pad is not None:
-            positions = (columns - context.pad[:, None]).clamp(min=0)
+            positions = (positions - context.pad[:, None]).clamp(min=0)
         x = x + sinusoid(positions, self.dim).to(x.dtype)
-        mask = padding_mask(columns, context.pad)
         for index, layer in enumerate(self.layers):
-            x = layer(x, mask, context.cross[index], cache, index)
-        if cache is not None:
-            cache.filled += len(columns)
+            x = layer(x, span, context.cross[index], index)
         x = self.final_norm(x[:, -n_steps:])
         return self.heads(x).unflatten(-1, (self.n_q, self.card))
-
-
-def padding_mask(columns: Tensor, pad: Tensor | None) -> Tensor | None:
-    """Who may attend to whom in rows with padding at the left: [B, 1, len(columns), end].
-
-    A column sees its past but no padding; padding sees itself, as softmax needs something.
-    Without padding the plain causal rule holds and no mask is needed: None.
-    """
-    if pad is None:
-        return None
-    keys = torch.arange(int(columns[-1]) + 1, device=columns.device)
-    query = columns[:, None]
-    seen = (keys <= query) & (keys >= pad[:, None, None])
-    return (seen | (keys == query))[:, None]
 
 
 def trunc_normal(weight: Tensor, std: float) -> None:

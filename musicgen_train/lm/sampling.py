@@ -1,9 +1,20 @@
 """From logits to tokens: guidance, top-k, top-p, and noise that belongs to one sample."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
+
+
+class Sampling(NamedTuple):
+    """How tokens are chosen from logits."""
+
+    cfg_coef: float = 3.0  # 1: conditional, 0: unconditional, above 1: guided
+    greedy: bool = False
+    top_k: int = 250
+    top_p: float = 0.0
+    temperature: float = 1.0
 
 
 def guide(cond: Tensor, uncond: Tensor, cfg_coef: float) -> Tensor:
@@ -50,3 +61,19 @@ def sample(
     # Rounding may put the threshold on the very end of the CDF: stay on a possible token.
     rank = rank.minimum((probs > 0).sum(dim=-1, keepdim=True) - 1)
     return tokens.gather(-1, rank).squeeze(-1)
+
+
+def choose(logits: Tensor, uniform: Tensor, sampling: Sampling, n_branches: int) -> Tensor:
+    """Next tokens from the branches' logits: [n_branches * B, K, card] -> [B, K]."""
+    if n_branches == 2:
+        cond, uncond = logits.float().chunk(2)
+        logits = guide(cond, uncond, sampling.cfg_coef)
+    if sampling.greedy or sampling.temperature <= 0:
+        return logits.argmax(dim=-1)
+    return sample(
+        logits,
+        uniform,
+        top_k=sampling.top_k,
+        top_p=sampling.top_p,
+        temperature=sampling.temperature,
+    )

@@ -1,6 +1,7 @@
 """A pre-norm transformer decoder: causal self-attention, optional cross-attention, GELU MLP."""
 
 import math
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -8,23 +9,30 @@ from torch.nn import functional as F
 
 
 class KVCache:
-    """Keys and values of all layers, allocated once for the whole generation.
-
-    `keys[i]`, `values[i]` of layer i: [B, H, length, D / H]. `filled` positions are valid.
-    """
+    """Keys and values of all layers, allocated once for the whole generation."""
 
     def __init__(self, num_layers: int, shape: tuple[int, int, int, int], like: Tensor) -> None:
+        """`shape` is [B, H, length, D / H] of a layer; device and type are those of `like`."""
         self.keys = [like.new_zeros(shape) for _ in range(num_layers)]
         self.values = [like.new_zeros(shape) for _ in range(num_layers)]
-        self.filled = 0
 
-    def append(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-        """Write the new positions behind the filled ones; return everything up to them."""
-        end = self.filled + k.shape[2]
-        assert end <= self.keys[layer].shape[2], f"position {end} beyond the cache"
-        self.keys[layer][:, :, self.filled : end] = k
-        self.values[layer][:, :, self.filled : end] = v
-        return self.keys[layer][:, :, :end], self.values[layer][:, :, :end]
+    def write(self, layer: int, columns: Tensor, k: Tensor, v: Tensor) -> None:
+        """Put the keys and values of new positions into their columns."""
+        self.keys[layer].index_copy_(2, columns, k)
+        self.values[layer].index_copy_(2, columns, v)
+
+    def read(self, layer: int, visible: int) -> tuple[Tensor, Tensor]:
+        """The first `visible` columns."""
+        return self.keys[layer][:, :, :visible], self.values[layer][:, :, :visible]
+
+
+class Span(NamedTuple):
+    """Which columns of the sequence are computed, and what they may attend to."""
+
+    columns: Tensor  # [S] int64, ascending and contiguous
+    mask: Tensor | None  # [B or 1, 1, S, visible] True where seen; None: all of their past
+    visible: int  # columns that are looked at
+    cache: KVCache | None  # None: the span is the whole sequence
 
 
 class SelfAttention(nn.Module):
@@ -37,18 +45,25 @@ class SelfAttention(nn.Module):
         self.qkv = nn.Linear(dim, 3 * dim, bias=False)
         self.out = nn.Linear(dim, dim, bias=False)
 
-    def forward(
-        self, x: Tensor, mask: Tensor | None, cache: KVCache | None = None, layer: int = 0
-    ) -> Tensor:
-        """[B, S, D] -> [B, S, D]; a boolean `mask` replaces the plain causal one."""
+    def forward(self, x: Tensor, span: Span, layer: int = 0) -> Tensor:
+        """[B, S, D] -> [B, S, D]; `layer` is this layer's place in the cache."""
         q, k, v = (split_heads(t, self.num_heads) for t in self.qkv(x).chunk(3, dim=-1))
-        if cache is not None:
-            k, v = cache.append(layer, k, v)
+        if span.cache is not None:
+            span.cache.write(layer, span.columns, k, v)
+            k, v = span.cache.read(layer, span.visible)
         # One new position may see everything before it, so it needs no mask at all.
-        causal = mask is None and q.shape[2] > 1
+        causal = span.mask is None and q.shape[2] > 1
         p = self.dropout if self.training else 0.0
-        y = F.scaled_dot_product_attention(q, k, v, mask, dropout_p=p, is_causal=causal)
+        y = F.scaled_dot_product_attention(q, k, v, span.mask, dropout_p=p, is_causal=causal)
         return self.out(merge_heads(y))
+
+
+class Cross(NamedTuple):
+    """What the cross-attention of one layer reads; the same for every step."""
+
+    keys: Tensor  # [B, H, L, D / H]
+    values: Tensor
+    mask: Tensor  # [B, 1, 1, L] False where the condition is padding
 
 
 class CrossAttention(nn.Module):
@@ -67,12 +82,11 @@ class CrossAttention(nn.Module):
         k, v = self.kv(condition).chunk(2, dim=-1)
         return split_heads(k, self.num_heads), split_heads(v, self.num_heads)
 
-    def forward(self, x: Tensor, keys_values: tuple[Tensor, Tensor], mask: Tensor) -> Tensor:
-        """[B, S, D] -> [B, S, D]; `mask` [B, 1, 1, L] is False where the text is padding."""
-        k, v = keys_values
+    def forward(self, x: Tensor, cross: Cross) -> Tensor:
+        """[B, S, D] -> [B, S, D]."""
         q = split_heads(self.q(x), self.num_heads)
         p = self.dropout if self.training else 0.0
-        y = F.scaled_dot_product_attention(q, k, v, mask, dropout_p=p)
+        y = F.scaled_dot_product_attention(q, cross.keys, cross.values, cross.mask, dropout_p=p)
         return self.out(merge_heads(y))
 
 
@@ -105,19 +119,25 @@ class Layer(nn.Module):
         self.ffn = FeedForward(dim, ffn_dim, dropout)
         self.dropout = nn.Dropout(dropout)
 
-    def forward(
-        self,
-        x: Tensor,
-        mask: Tensor | None = None,
-        text: tuple[tuple[Tensor, Tensor], Tensor] | None = None,
-        cache: KVCache | None = None,
-        index: int = 0,
-    ) -> Tensor:
-        """[B, S, D] -> [B, S, D]; `text` is (keys and values, mask), `index` the layer's cache."""
-        x = x + self.dropout(self.self_attn(self.norm_self(x), mask, cache, index))
-        if text is not None:
-            x = x + self.dropout(self.cross_attn(self.norm_cross(x), *text))
+    def forward(self, x: Tensor, span: Span, cross: Cross | None = None, index: int = 0) -> Tensor:
+        """[B, S, D] -> [B, S, D]; `index` is the layer's place in the cache."""
+        x = x + self.dropout(self.self_attn(self.norm_self(x), span, index))
+        if cross is not None:
+            x = x + self.dropout(self.cross_attn(self.norm_cross(x), cross))
         return x + self.dropout(self.ffn(self.norm_ffn(x)))
+
+
+def seen(columns: Tensor, visible: int, pad: Tensor | None) -> Tensor:
+    """Who may attend to whom: [B or 1, 1, len(columns), visible].
+
+    A column sees its past but no padding; padding sees itself, as softmax needs something.
+    """
+    keys = torch.arange(visible, device=columns.device)
+    query = columns[:, None]
+    if pad is None:
+        return (keys <= query)[None, None]
+    past = (keys <= query) & (keys >= pad[:, None, None])
+    return (past | (keys == query))[:, None]
 
 
 def split_heads(x: Tensor, num_heads: int) -> Tensor:

@@ -1,0 +1,104 @@
+"""One generation's state in tensors of fixed shape, and the step that fills them."""
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from musicgen_train.lm.sampling import Sampling, choose
+from musicgen_train.lm.transformer import KVCache, Span, seen
+
+if TYPE_CHECKING:
+    from musicgen_train.lm.generation import Given
+    from musicgen_train.lm.model import LanguageModel
+
+UNKNOWN = -1  # a code still to be generated
+Branches = tuple[bool, ...]  # of guidance: True is the conditional one, False the null one
+
+
+class Decoder:
+    """Fills the delayed sequence of a batch in place, step by step.
+
+    `passes` are the branches of guidance by transformer call: ((True, False),) computes both in one
+    batch, ((True,), (False,)) one after the other. All that a step needs of the conditions is
+    computed here, once. A step reads and writes tensors of fixed shape and place, so it can be
+    compiled and captured; see `inference.py`.
+    """
+
+    def __init__(
+        self,
+        model: "LanguageModel",
+        sequence: Tensor,
+        uniforms: Tensor,
+        given: "Given",
+        sampling: Sampling,
+        passes: list[Branches],
+    ) -> None:
+        """sequence [B, K, S] with `UNKNOWN` where tokens are wanted, uniforms [B, S, K]."""
+        self.model = model
+        self.sequence = sequence
+        self.uniforms = uniforms
+        self.sampling = sampling
+        self.n_branches = [len(branches) for branches in passes]
+        batch_size, _, self.n_steps = sequence.shape
+        self.contexts = [
+            model.context(batch_size, given.text, given.chroma, branches, given.negative_text)
+            for branches in passes
+        ]
+        heads = model.config["num_heads"]
+        self.caches = [
+            KVCache(
+                len(model.layers),
+                (n * batch_size, heads, context.prefix_length + self.n_steps, model.dim // heads),
+                like=model.embedding.weight,
+            )
+            for n, context in zip(self.n_branches, self.contexts, strict=True)
+        ]
+        self.position: Tensor | None = None  # [1] of the step to fill; None before the first
+        acceleration = model.acceleration
+        self.bucket = 1 if acceleration is None else acceleration.bucket
+        self.fill_next = self._fill if acceleration is None else acceleration.wrap(self._fill)
+
+    def advance(self, step: int) -> None:
+        """Fill `step`, the one after the last; the first call also reads all that is before it."""
+        if self.position is None:
+            self.position = torch.tensor([step], device=self.sequence.device)
+            self._start(step)
+        else:
+            # Rounded up, so that what is compiled or captured serves many steps.
+            self.fill_next(min(-(-step // self.bucket) * self.bucket, self.n_steps))
+
+    def _start(self, step: int) -> None:
+        logits = []
+        for n, context, cache in zip(self.n_branches, self.contexts, self.caches, strict=True):
+            known = self.sequence[..., :step].repeat(n, 1, 1)
+            span = self.model.whole(context, step, cache)
+            logits.append(self.model.step_logits(known, context, span)[:, -1])
+        self._write(torch.cat(logits))
+
+    def _fill(self, n_visible: int) -> None:
+        """Fill the step at `position`; attention looks at the first `n_visible` steps."""
+        assert self.position is not None
+        last = self.position - 1
+        tokens = self.sequence.index_select(2, last)
+        logits = []
+        for n, context, cache in zip(self.n_branches, self.contexts, self.caches, strict=True):
+            visible = context.prefix_length + n_visible
+            columns = last + context.prefix_length
+            # One new column sees all that is filled: nothing is to be hidden but padding.
+            plain = self.bucket == 1 and context.pad is None
+            mask = None if plain else seen(columns, visible, context.pad)
+            span = Span(columns, mask, visible, cache)
+            logits.append(self.model.step_logits(tokens.repeat(n, 1, 1), context, span)[:, -1])
+        self._write(torch.cat(logits))
+
+    def _write(self, logits: Tensor) -> None:
+        """Choose the tokens at `position` from the branches' logits [n * B, K, card]; move on."""
+        assert self.position is not None
+        uniform = self.uniforms.index_select(1, self.position)[:, 0]
+        tokens = choose(logits, uniform, self.sampling, sum(self.n_branches))[..., None]
+        # Prompt codes and the special tokens around each codebook are already in place.
+        known = self.sequence.index_select(2, self.position)
+        tokens = tokens.where(known == UNKNOWN, known)
+        self.sequence.index_copy_(2, self.position, tokens)
+        self.position += 1
