@@ -14,6 +14,8 @@ from torch import Tensor, nn
 
 from musicgen_train.errors import UserError
 
+_MUSICGENS = ("musicgen", "musicgen_melody")  # model types of transformers with a T5 inside
+
 
 class WordTextEncoder(nn.Module):
     """Hashed words -> embeddings, trained from scratch with the language model.
@@ -68,6 +70,8 @@ class WordTextEncoder(nn.Module):
 
 class T5TextEncoder(nn.Module):
     """A frozen T5 encoder from the hub or a local folder, loaded when first used.
+
+    `name_or_path` may also be a MusicGen of transformers, for the T5 inside it.
 
     Its weights are neither parameters nor state of this module: they stay out of optimizers and
     checkpoints. Each distinct text is encoded once and kept (the last `cache_size` ones).
@@ -132,16 +136,56 @@ class T5TextEncoder(nn.Module):
 
 
 def load_t5(name_or_path: str) -> tuple[Any, Any]:
-    """Tokenizer and frozen encoder of a T5, from the hub or a folder."""
-    from transformers import AutoTokenizer, T5EncoderModel
+    """Tokenizer and frozen encoder of a T5, from the hub or a folder, in float32.
+
+    It may be a MusicGen of transformers, whose own text encoder is meant then.
+    """
+    from transformers import AutoConfig, AutoTokenizer
 
     try:
+        config = AutoConfig.from_pretrained(name_or_path)
         tokenizer = AutoTokenizer.from_pretrained(name_or_path)
-        t5 = T5EncoderModel.from_pretrained(name_or_path)
-    except (OSError, ValueError) as error:
+        missing, t5 = _load_encoder(name_or_path, config)
+    except (OSError, ValueError, AttributeError) as error:
         reason = str(error).strip().split("\n")[0]
         raise UserError(
             f"text encoder {name_or_path!r} cannot be loaded ({reason}): give a folder that holds "
             "config.json, model.safetensors and tokenizer.json of a T5, or go online once"
         ) from error
+    if missing:
+        raise UserError(
+            f"text encoder {name_or_path!r} lacks the weight {min(missing)}: copy the folder again"
+        )
     return tokenizer, t5.eval().requires_grad_(False)
+
+
+def t5_origin(name_or_path: str) -> str:
+    """Which T5 this is: the name itself, or what a MusicGen of transformers says its T5 was."""
+    from transformers import AutoConfig
+
+    try:
+        config = AutoConfig.from_pretrained(name_or_path)
+    except (OSError, ValueError, AttributeError):
+        return name_or_path
+    if config.model_type not in _MUSICGENS:
+        return name_or_path
+    return getattr(config.text_encoder, "_name_or_path", "") or name_or_path
+
+
+def _load_encoder(name_or_path: str, config: Any) -> tuple[Any, Any]:
+    """The names of missing weights, and the encoder."""
+    from transformers import T5EncoderModel
+
+    class InsideMusicGen(T5EncoderModel):
+        # What else a MusicGen's file holds is no reason for a warning.
+        _keys_to_ignore_on_load_unexpected = (r"^(audio_|decoder\.|enc_to_dec)",)
+
+    options: dict[str, Any] = {"dtype": torch.float32, "output_loading_info": True}
+    if config.model_type in _MUSICGENS:
+        mapping = {r"^text_encoder\.": ""}
+        t5, info = InsideMusicGen.from_pretrained(
+            name_or_path, config=config.text_encoder, key_mapping=mapping, **options
+        )
+    else:
+        t5, info = T5EncoderModel.from_pretrained(name_or_path, **options)
+    return info["missing_keys"], t5

@@ -5,12 +5,11 @@ from pathlib import Path
 
 import pytest
 import torch
-import yaml
 from safetensors import safe_open
 from safetensors.torch import load_file
 
 from musicgen_train.conditioning.chroma import ChromaExtractor, one_hot
-from musicgen_train.formats.audiocraft import lm_config_from_audiocraft, lm_state_from_audiocraft
+from musicgen_train.formats.audiocraft_lm import lm_from_audiocraft, read_audiocraft_lm
 from musicgen_train.lm import LanguageModel
 from musicgen_train.lm.delay import delay_codes, undelay
 
@@ -24,27 +23,21 @@ def golden_model(name: str) -> tuple[LanguageModel, dict[str, torch.Tensor]]:
         config = json.loads(file.metadata()["config"])
     tensors = load_file(path)
     state = {k.removeprefix("state."): v for k, v in tensors.items() if k.startswith("state.")}
-    state = lm_state_from_audiocraft(state)
     # The golden conditions are already projected.
-    state["fuser.text_proj.weight"] = torch.eye(config["dim"])
-    state["fuser.text_proj.bias"] = torch.zeros(config["dim"])
-    model = LanguageModel(
-        **{key: config[key] for key in ("n_q", "card", "dim", "num_heads", "num_layers", "delays")},
-        ffn_mult=config["hidden_scale"],
-        text_dim=config["dim"],
-        fuse_text=config["fuse"],
-    )
-    model.load_state_dict(state)
-    return model.eval(), {k.removeprefix("io."): v for k, v in tensors.items() if "io." in k}
+    projection = "condition_provider.conditioners.description.output_proj"
+    state[f"{projection}.weight"] = torch.eye(config["dim"])
+    state[f"{projection}.bias"] = torch.zeros(config["dim"])
+    options = {key: config[key] for key in ("n_q", "card", "dim", "num_heads", "num_layers")}
+    options |= {"delays": config["delays"], "ffn_mult": config["hidden_scale"]}
+    options |= {"text_dim": config["dim"], "fuse_text": config["fuse"]}
+    model = lm_from_audiocraft(options, state, path)
+    return model, {k.removeprefix("io."): v for k, v in tensors.items() if "io." in k}
 
 
 def folder_model(name: str) -> tuple[LanguageModel, dict[str, torch.Tensor]]:
-    package = torch.load(GOLDEN / f"audiocraft_{name}" / "state_dict.bin", weights_only=True)
-    state = package["best_state"]
-    model = LanguageModel(**lm_config_from_audiocraft(yaml.safe_load(package["xp.cfg"]), state))
-    model.load_state_dict(lm_state_from_audiocraft(state))
+    model = read_audiocraft_lm(GOLDEN / f"audiocraft_{name}")
     tensors = load_file(GOLDEN / f"audiocraft_{name}" / "io.safetensors")
-    return model.eval(), {k.removeprefix("io."): v for k, v in tensors.items()}
+    return model, {k.removeprefix("io."): v for k, v in tensors.items()}
 
 
 def melody_chroma(io: dict[str, torch.Tensor]) -> torch.Tensor:
