@@ -1,7 +1,7 @@
 """MusicGen: text, melody or a musical prompt in, audio out."""
 
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,35 +9,48 @@ import torch
 from torch import Tensor
 
 from musicgen_train.codec.encodec import Encodec
-from musicgen_train.conditioning.chroma import ChromaExtractor, fit_length, one_hot
+from musicgen_train.codec.stereo import StereoCodec
+from musicgen_train.conditioning.chroma import ChromaExtractor
 from musicgen_train.conditioning.text import T5TextEncoder, WordTextEncoder
 from musicgen_train.data.audio import resample, to_channels
+from musicgen_train.decoding import decode_pieces, decode_rows, piece_length
+from musicgen_train.descriptions import check_descriptions, check_negative
 from musicgen_train.errors import UserError
+from musicgen_train.generation_params import GenerationParams, check_seeds, frames_in
+from musicgen_train.lm.fusing import TextCondition
 from musicgen_train.lm.model import LanguageModel
+from musicgen_train.long_form import Request, compose
+from musicgen_train.melody import Melodies, prepare_melodies
 from musicgen_train.progress import reporting
+from musicgen_train.user_audio import batched, check_audio, check_sample_rate
 
 if TYPE_CHECKING:
     from typing import Self
 
-LONGEST = 600.0  # seconds; more is surely a slip (and hours of waiting)
-
 Callback = Callable[[int, int], None]
-Generated = Any  # wav [B, C, N]; with return_tokens (wav, codes [B, K, T])
+Generated = Any  # wav; with return_tokens (wav, codes); see MusicGen
 
 
 class MusicGen:
     """A codec, a language model over its codes, and what turns conditions into its inputs.
 
-    Every `generate*` returns wav [B, C, N] at `sample_rate` (with `return_tokens` also the codes
-    [B, K, T]). `seeds`, one int per sample, fix the music whatever else is in the batch; without
-    them they are drawn from torch's global generator. `callback(done, total)` is called after
-    every step, in codec frames; raising in it cancels. `progress` shows a bar.
+    Every `generate*` returns wav [B, C, N] at `sample_rate`, and takes
+
+    return_tokens: return (wav, codes [B, K, T]).
+    seeds: one int per sample, which fixes its music whatever else is in the batch; without them
+        they are drawn from torch's global generator.
+    durations: seconds of each sample, in place of that of `set_generation_params`; wav and codes
+        are then lists, of [C, N_i] and [K, T_i].
+    negative_descriptions: what the music should not be, one text for all or one per sample:
+        guidance leads away from it instead of from music without a text.
+    callback: called with (frames done, frames in all) after every step; raising in it cancels.
+    progress: show a bar with the time left on stderr.
     """
 
     def __init__(
         self,
         name: str,
-        codec: Encodec,
+        codec: Encodec | StereoCodec,
         lm: LanguageModel,
         text_encoder: WordTextEncoder | T5TextEncoder | None = None,
         chroma: ChromaExtractor | None = None,
@@ -50,22 +63,51 @@ class MusicGen:
         self.text_encoder = None if text_encoder is None else text_encoder.eval()
         self.chroma = chroma
         self.max_duration = max_duration
+        self._preparation: dict[str, Any] | None = None
         self.set_generation_params(duration=min(15.0, max_duration))
 
     @staticmethod
-    def get_pretrained(name: str | Path, device: str | torch.device | None = None) -> "MusicGen":
-        """Load a checkpoint from its folder; on the GPU if there is one."""
+    def get_pretrained(
+        name: str | Path,
+        device: str | torch.device | None = None,
+        *,
+        weights: str = "float32",
+        compile: bool = False,
+    ) -> "MusicGen":
+        """Load a model to generate with, on the GPU if there is one and `device` is not said.
+
+        name: small, medium, melody, large, melody-large, stereo-…; a repository of the hub; or a
+        checkpoint's folder or file. weights: float32, bfloat16, float16 (GPU) or int8 (CPU).
+        compile: spend a minute at first on steps that are then faster.
+        """
         from musicgen_train.formats import load_musicgen
 
-        if device is None:
-            device = "cuda" if torch.cuda.is_available() else "cpu"
-        return load_musicgen(name).to(device)
+        place = checked_device(device)  # before anything is loaded
+        model = load_musicgen(name).to(place)
+        model.prepare(weights=weights, compile=compile)
+        return model
+
+    def prepare(self, *, weights: str = "float32", compile: bool = False) -> None:
+        """Make generation fast; the language model cannot be trained any more."""
+        from musicgen_train.lm.inference import prepare
+
+        try:
+            prepare(self.lm, weights=weights, compile=compile)
+        except ValueError as error:
+            raise UserError(str(error)) from None
+        self._preparation = {"weights": weights, "compile": compile}
 
     def to(self, device: str | torch.device) -> "Self":
         """Move every part to a device."""
+        from musicgen_train.lm.inference import restore
+
+        if self._preparation is not None:
+            restore(self.lm)
         for part in (self.codec, self.lm, self.text_encoder, self.chroma):
             if part is not None:
                 part.to(device)
+        if self._preparation is not None:
+            self.prepare(**self._preparation)
         return self
 
     @property
@@ -86,7 +128,13 @@ class MusicGen:
     @property
     def device(self) -> torch.device:
         """Where the language model is."""
-        return self.lm.heads.weight.device
+        return self.lm.device
+
+    @property
+    def duration(self) -> float:
+        """Seconds of the music that is generated, a prompt included."""
+        duration = self.params.duration
+        return self.max_duration if duration is None else duration
 
     def set_generation_params(
         self,
@@ -96,39 +144,29 @@ class MusicGen:
         temperature: float = 1.0,
         duration: float | None = None,
         cfg_coef: float = 3.0,
+        two_step_cfg: bool = False,
         extend_stride: float | None = None,
     ) -> None:
         """Set how the next generations are sampled.
 
         duration: seconds, a prompt included (default: max_duration). Beyond max_duration a window
         of that length slides by `extend_stride` seconds (default: 0.6 of it) over the music.
-        top_p > 0 wins over top_k. cfg_coef is the guidance: 1 is none.
+        top_p > 0 wins over top_k. cfg_coef is the guidance: 1 is none. two_step_cfg computes
+        guidance in two steps, which takes less memory and more time.
         """
-        duration = self.max_duration if duration is None else duration
-        stride = 0.6 * self.max_duration if extend_stride is None else extend_stride
-        if not 0 < duration <= LONGEST:
-            raise UserError(f"duration {duration:g} s: give more than 0 and at most {LONGEST:g} s")
-        if round(duration * self.frame_rate) < 1:
-            raise UserError(f"duration {duration:g} s is less than a frame: give more")
-        if not 1 / self.frame_rate <= stride < self.max_duration:
-            raise UserError(
-                f"extend_stride {stride:g} s: give a frame or more, and less than the window "
-                f"of {self.max_duration:g} s"
-            )
-        if top_k < 0 or not 0 <= top_p <= 1 or temperature < 0 or not math.isfinite(cfg_coef):
-            raise UserError(
-                f"top_k {top_k}, top_p {top_p}, temperature {temperature}, cfg_coef {cfg_coef}: "
-                "give top_k >= 0, top_p in [0, 1], temperature >= 0 and a finite cfg_coef"
-            )
-        self.duration = duration
-        self.extend_stride = stride
-        self.generation_params = {
-            "greedy": not use_sampling,
-            "top_k": top_k,
-            "top_p": top_p,
-            "temperature": temperature,
-            "cfg_coef": cfg_coef,
-        }
+        params = GenerationParams(
+            use_sampling=use_sampling,
+            top_k=top_k,
+            top_p=top_p,
+            temperature=temperature,
+            duration=duration,
+            cfg_coef=cfg_coef,
+            two_step_cfg=two_step_cfg,
+            extend_stride=extend_stride,
+        )
+        params.stride(self.max_duration, self.frame_rate)
+        frames_in(self.max_duration if duration is None else duration, self.frame_rate)
+        self.params = params
 
     def generate(
         self,
@@ -137,12 +175,14 @@ class MusicGen:
         return_tokens: bool = False,
         *,
         seeds: Sequence[int] | None = None,
+        durations: Sequence[float] | None = None,
+        negative_descriptions: str | Sequence[str | None] | None = None,
         callback: Callback | None = None,
     ) -> Generated:
         """Music for each description; None or "" is unconditional."""
         texts = check_descriptions(descriptions)
-        codes = self._generate_codes(texts, None, None, seeds, callback, progress)
-        return self._output(codes, return_tokens)
+        request = self._request(texts, seeds, durations, negative_descriptions)
+        return self._generate(request, progress, return_tokens, callback, durations is not None)
 
     def generate_unconditional(
         self,
@@ -151,13 +191,15 @@ class MusicGen:
         return_tokens: bool = False,
         *,
         seeds: Sequence[int] | None = None,
+        durations: Sequence[float] | None = None,
+        negative_descriptions: str | Sequence[str | None] | None = None,
         callback: Callback | None = None,
     ) -> Generated:
         """Music of the model's own choosing."""
         if num_samples < 1:
             raise UserError(f"num_samples {num_samples}: ask for at least 1")
-        codes = self._generate_codes([""] * num_samples, None, None, seeds, callback, progress)
-        return self._output(codes, return_tokens)
+        request = self._request([""] * num_samples, seeds, durations, negative_descriptions)
+        return self._generate(request, progress, return_tokens, callback, durations is not None)
 
     def generate_with_chroma(
         self,
@@ -167,33 +209,23 @@ class MusicGen:
         progress: bool = False,
         return_tokens: bool = False,
         *,
+        separator: str | None = None,
         seeds: Sequence[int] | None = None,
+        durations: Sequence[float] | None = None,
+        negative_descriptions: str | Sequence[str | None] | None = None,
         callback: Callback | None = None,
     ) -> Generated:
         """Music for each description that follows a melody.
 
         melody_wavs: [B, C, N] (or [C, N] for one), or a list of [C, N] with None for no melody.
-        A melody shorter than the music is repeated.
+        A melody shorter than the music is repeated. separator: "htdemucs" (a download of 160 MB)
+        or the folder of its files takes drums and bass out of the melody, as the released models
+        were trained; None hears the melody in the whole mix, which suits a melody played alone.
         """
         texts = check_descriptions(descriptions)
-        if self.chroma is None:
-            raise UserError(
-                f"model {self.name!r} takes no melody: use generate(), or load a melody model"
-            )
-        if isinstance(melody_wavs, Tensor) and melody_wavs.dim() == 2:
-            melody_wavs = melody_wavs[None]
-        melodies = list(melody_wavs)
-        if len(melodies) != len(texts):
-            raise UserError(
-                f"{len(texts)} descriptions but {len(melodies)} melodies: give one melody each"
-            )
-        rate = self.chroma.sample_rate
-        prepared = [
-            None if m is None else check_audio(f"melody {i}", m, melody_sample_rate, rate)
-            for i, m in enumerate(melodies)
-        ]
-        codes = self._generate_codes(texts, prepared, None, seeds, callback, progress)
-        return self._output(codes, return_tokens)
+        melodies = self._melodies(melody_wavs, melody_sample_rate, len(texts), separator)
+        request = self._request(texts, seeds, durations, negative_descriptions, melodies)
+        return self._generate(request, progress, return_tokens, callback, durations is not None)
 
     def generate_continuation(
         self,
@@ -204,79 +236,124 @@ class MusicGen:
         return_tokens: bool = False,
         *,
         seeds: Sequence[int] | None = None,
+        durations: Sequence[float] | None = None,
+        negative_descriptions: str | Sequence[str | None] | None = None,
         callback: Callback | None = None,
     ) -> Generated:
         """Music that begins with the prompt [B, C, N] or [C, N]; it is part of the result."""
-        if prompt.dim() == 2:
-            prompt = prompt[None]
-        if prompt.dim() != 3:
-            raise UserError(f"the prompt has shape {list(prompt.shape)}: give [B, C, N]")
-        texts = check_descriptions(descriptions if descriptions is not None else [""] * len(prompt))
-        if len(texts) != len(prompt):
-            raise UserError(
-                f"{len(texts)} descriptions but {len(prompt)} prompts: give one prompt each"
-            )
-        wavs = [
-            check_audio(f"prompt {i}", wav, prompt_sample_rate, self.sample_rate)
-            for i, wav in enumerate(prompt)
-        ]
-        wav = torch.stack([to_channels(wav, self.audio_channels) for wav in wavs])
-        codes = self.codec.encode(wav.to(self.device))
-        seconds = codes.shape[-1] / self.frame_rate
-        if codes.shape[-1] >= round(self.duration * self.frame_rate):
-            raise UserError(
-                f"the prompt lasts {seconds:g} s of a duration of {self.duration:g} s, which "
-                f"includes it: call set_generation_params(duration=...) with more than {seconds:g}"
-            )
-        codes = self._generate_codes(texts, None, codes, seeds, callback, progress)
-        return self._output(codes, return_tokens)
+        prompt = batched("prompt", prompt)
+        texts = check_descriptions([None] * len(prompt) if descriptions is None else descriptions)
+        request = self._request(texts, seeds, durations, negative_descriptions)
+        request = self._with_prompt(request, prompt, prompt_sample_rate)
+        return self._generate(request, progress, return_tokens, callback, durations is not None)
 
-    @torch.no_grad()
-    def _generate_codes(
+    def generate_stream(
+        self,
+        descriptions: Sequence[str | None],
+        chunk_duration: float = 0.5,
+        *,
+        melody_wavs: Tensor | Sequence[Tensor | None] | None = None,
+        melody_sample_rate: int | None = None,
+        separator: str | None = None,
+        prompt: Tensor | None = None,
+        prompt_sample_rate: int | None = None,
+        seeds: Sequence[int] | None = None,
+        negative_descriptions: str | Sequence[str | None] | None = None,
+        callback: Callback | None = None,
+        progress: bool = False,
+    ) -> Generator[Tensor, None, None]:
+        """Music while it is generated: wav [B, C, n] of about `chunk_duration` seconds a time.
+
+        Put together it is what the other methods return under the same seeds, but for the rounding
+        of float32 (1e-5). The first chunk comes after `chunk_duration` of steps, and is shorter by
+        what the decoder looks ahead. Closing the generator cancels. A codec of chunks sets their
+        length itself.
+        """
+        if not 0 < chunk_duration <= self.duration:
+            raise UserError(
+                f"chunk_duration {chunk_duration:g} s: give more than 0 and at most the duration "
+                f"of {self.duration:g} s"
+            )
+        texts = check_descriptions(descriptions)
+        melodies = None
+        if melody_wavs is not None:
+            melodies = self._melodies(melody_wavs, melody_sample_rate, len(texts), separator)
+        request = self._request(texts, seeds, None, negative_descriptions, melodies)
+        if prompt is not None:
+            prompt = batched("prompt", prompt)
+            request = self._with_prompt(request, prompt, prompt_sample_rate)
+        piece = piece_length(self.codec, chunk_duration)
+        return self._stream(request, piece, callback, progress)
+
+    def _stream(
+        self, request: Request, piece: int, callback: Callback | None, progress: bool
+    ) -> Generator[Tensor, None, None]:
+        # `closing`: a consumer that stops halfway ends the language model's loop at once.
+        with (
+            reporting(callback, progress) as report,
+            closing(self._compose(request, piece, report)) as pieces,
+        ):
+            yield from decode_pieces(self.codec, pieces)
+
+    def _generate(
+        self,
+        request: Request,
+        progress: bool,
+        return_tokens: bool,
+        callback: Callback | None,
+        listed: bool,
+    ) -> Generated:
+        """All codes, then all audio: tensors, or lists of one tensor per sample."""
+        with reporting(callback, progress) as report:
+            (codes,) = self._compose(request, max(request.lengths), report)
+        rows = [row[:, :n] for row, n in zip(codes, request.lengths, strict=True)]
+        wavs = decode_rows(self.codec, rows)
+        wav, codes = (wavs, rows) if listed else (torch.stack(wavs), codes)
+        return (wav, codes) if return_tokens else wav
+
+    def _compose(
+        self, request: Request, piece: int, report: Callback
+    ) -> Generator[Tensor, None, None]:
+        """The codes of a request, `piece` frames at a time."""
+        return compose(
+            self.lm,
+            request,
+            size=round(self.max_duration * self.frame_rate),
+            stride=self.params.stride(self.max_duration, self.frame_rate),
+            frame_rate=self.frame_rate,
+            piece=piece,
+            sampling=self.params.sampling(),
+            report=report,
+        )
+
+    def _request(
         self,
         texts: list[str],
-        melodies: list[Tensor | None] | None,
-        prompt: Tensor | None,
         seeds: Sequence[int] | None,
-        callback: Callback | None,
-        progress: bool,
-    ) -> Tensor:
-        """Slide the model's window over `duration`: codes [B, K, T], the prompt's included."""
+        durations: Sequence[float] | None,
+        negative_descriptions: str | Sequence[str | None] | None,
+        melodies: Melodies | None = None,
+    ) -> Request:
+        """What is asked for, checked, one entry per text."""
+        if durations is None:
+            durations = [self.duration] * len(texts)
         if seeds is None:
             seeds = torch.randint(2**62, (len(texts),)).tolist()
-        if len(seeds) != len(texts):
-            raise UserError(f"{len(seeds)} seeds for {len(texts)} samples: give one each")
-        total = round(self.duration * self.frame_rate)
-        window = round(self.max_duration * self.frame_rate)
-        stride = round(self.extend_stride * self.frame_rate)
-        text = self._text_condition(texts)
-        empty = torch.zeros(len(texts), self.lm.n_q, 0, dtype=torch.long, device=self.device)
-        codes = empty if prompt is None else prompt
-        start = 0
-        with reporting(callback, progress) as report:
-            while (done := codes.shape[-1]) < total:
-                if done - start >= window:
-                    start += stride
-                    continue
-                length = min(window, total - start)
-                known = codes[..., start:]
-                generated = self.lm.generate(
-                    length,
-                    text,
-                    self._chroma_condition(melodies, start / self.frame_rate),
-                    prompt=known if known.shape[-1] else None,
-                    seeds=[window_seed(seed, start) for seed in seeds],
-                    callback=lambda step, _, done=done, end=start + length: report(
-                        min(done + step, end), total
-                    ),
-                    **self.generation_params,
-                )
-                codes = torch.cat([codes, generated[..., done - start :]], dim=-1)
-        return codes
+        for name, values in (("seeds", seeds), ("durations", durations)):
+            if len(values) != len(texts):
+                raise UserError(f"{len(values)} {name} for {len(texts)} samples: give one each")
+        return Request(
+            lengths=[frames_in(duration, self.frame_rate) for duration in durations],
+            seeds=check_seeds(seeds),
+            text=self._text_condition(texts),
+            negative_text=self._text_condition(check_negative(negative_descriptions, len(texts))),
+            melodies=melodies,
+        )
 
-    def _text_condition(self, texts: list[str]) -> tuple[Tensor, Tensor] | None:
+    @torch.no_grad()
+    def _text_condition(self, texts: list[str] | None) -> TextCondition | None:
         """The encoder's output for the language model; None if nobody has a text."""
-        if not any(texts):
+        if texts is None or not any(texts):
             return None
         if self.text_encoder is None:
             raise UserError(
@@ -286,31 +363,46 @@ class MusicGen:
         embedding, mask = self.text_encoder(texts)
         return embedding.to(self.device), mask.to(self.device)
 
-    def _chroma_condition(
-        self, melodies: list[Tensor | None] | None, offset: float
-    ) -> Tensor | None:
-        """One-hot chroma [B, F, 12] of the window that begins at `offset` seconds."""
-        if melodies is None or self.chroma is None or all(m is None for m in melodies):
-            return None
-        n_samples = round(self.max_duration * self.chroma.sample_rate)
-        first = round(offset * self.chroma.sample_rate)
-        positions = torch.arange(first, first + n_samples)
-        rows = []
-        for melody in melodies:
-            # Silence has the null chroma, so it also stands for "no melody".
-            wav = torch.zeros(1, 1) if melody is None else melody.mean(dim=0, keepdim=True)
-            rows.append(wav[:, positions % wav.shape[1]])
-        chroma = self.chroma(torch.stack(rows).to(self.device))
-        return one_hot(fit_length(chroma, self.lm.fuser.chroma_length))
+    def _melodies(
+        self,
+        melody_wavs: Tensor | Sequence[Tensor | None],
+        sample_rate: float | None,
+        n_samples: int,
+        separator: str | None,
+    ) -> Melodies:
+        if self.chroma is None:
+            raise UserError(
+                f"model {self.name!r} takes no melody: use generate(), or load a melody model"
+            )
+        rate = self.chroma.sample_rate
+        wavs = prepare_melodies(melody_wavs, sample_rate, n_samples, rate, separator, self.device)
+        return Melodies(wavs, self.chroma, self.lm.fuser.chroma_length, self.max_duration)
 
-    @torch.no_grad()
-    def _output(self, codes: Tensor, return_tokens: bool) -> Generated:
-        wav = self.codec.decode(codes)
-        return (wav, codes) if return_tokens else wav
+    def _with_prompt(self, request: Request, prompt: Tensor, sample_rate: float | None) -> Request:
+        """The request with the codes of the prompt [B, C, N] in front."""
+        n_samples = len(request.lengths)
+        if len(prompt) != n_samples:
+            raise UserError(
+                f"{n_samples} descriptions but {len(prompt)} prompts: give one prompt each"
+            )
+        rate = check_sample_rate("prompt", sample_rate)
+        checked = [check_audio(f"prompt {i}", wav) for i, wav in enumerate(prompt)]
+        wav = resample(torch.stack(checked), rate, self.sample_rate)
+        codes = self.codec.encode(to_channels(wav, self.audio_channels).to(self.device))
+        shortest = min(request.lengths)
+        if codes.shape[-1] >= shortest:
+            seconds = codes.shape[-1] / self.frame_rate
+            raise UserError(
+                f"the prompt lasts {seconds:g} s of a duration of {shortest / self.frame_rate:g} "
+                f"s, which includes it: set a duration of more than {seconds:g}"
+            )
+        return request._replace(prompt=codes)
 
 
 def check_fit(
-    codec: Encodec, lm: LanguageModel, text_encoder: WordTextEncoder | T5TextEncoder | None
+    codec: Encodec | StereoCodec,
+    lm: LanguageModel,
+    text_encoder: WordTextEncoder | T5TextEncoder | None,
 ) -> None:
     """Refuse parts that do not belong together, naming both values."""
     if (codec.n_q, codec.card) != (lm.n_q, lm.card):
@@ -326,26 +418,13 @@ def check_fit(
         )
 
 
-def check_descriptions(descriptions: Sequence[str | None]) -> list[str]:
-    """Descriptions as texts, None as ""."""
-    if isinstance(descriptions, str):
-        raise UserError(f"descriptions is one text: give a list, [{descriptions!r}]")
-    if not descriptions:
-        raise UserError("no descriptions: give at least one (it may be empty)")
-    return ["" if text is None else text.strip() for text in descriptions]
-
-
-def check_audio(name: str, wav: Tensor, sample_rate: int, target_rate: int) -> Tensor:
-    """The user's audio [C, N] at the rate that is needed; refused if it is not audio."""
-    if wav.dim() != 2 or wav.shape[1] == 0:
-        raise UserError(f"{name} has shape {list(wav.shape)}: give [channels, samples], not empty")
-    if not wav.is_floating_point() or not wav.isfinite().all():
-        raise UserError(f"{name} is not audio: give finite float samples in [-1, 1]")
-    if sample_rate <= 0:
-        raise UserError(f"{name} has sample rate {sample_rate}: give samples per second")
-    return resample(wav.detach().float().cpu(), int(sample_rate), target_rate)
-
-
-def window_seed(seed: int, start: int) -> int:
-    """A seed for the window at frame `start`: the first keeps the sample's own."""
-    return (seed + start * 0x9E3779B97F4A7C15) % 2**63
+def checked_device(device: str | torch.device | None) -> torch.device:
+    """The device that is meant, by default a GPU if there is one; refused if it is not there."""
+    if device is None:
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f"device {device}: cannot be used ({reason}); try cpu") from None
+    return torch.device(device)

@@ -84,6 +84,14 @@ def _encode_chunks(codec: Encodec, blocks: Iterable[Tensor], n_q: int | None) ->
         kept = kept[..., stride:]
 
 
+def check_streamable(codec: Encodec | StereoCodec) -> None:
+    """Refuse a codec that can only decode the whole signal at once."""
+    mono = codec.mono if isinstance(codec, StereoCodec) else codec
+    if mono.chunk_length is None:
+        _refuse_normalising(mono)
+        LayerStream(mono.decoder.layers)
+
+
 def _refuse_normalising(codec: Encodec) -> None:
     if codec.normalize:
         raise UserError(

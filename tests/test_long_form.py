@@ -1,0 +1,115 @@
+"""Music of any length: windows that continue each other, samples that end at different times."""
+
+import pytest
+import torch
+
+from musicgen_train.long_form import Window, windows
+from tests.small_musicgen import FRAMES, RATE, WINDOW, tiny, tone
+
+
+@pytest.fixture(scope="module")
+def model():
+    return tiny()
+
+
+def spy_on_steps(model, monkeypatch) -> list:
+    """(frames of each row, known frames, chroma, texts' mask) of every window that is generated."""
+    calls, steps = [], model.lm.steps
+
+    def spy(n_frames, text, chroma, *, prompt, **options):
+        known = 0 if prompt is None else prompt.shape[-1]
+        calls.append((n_frames, known, chroma, None if text is None else text[1]))
+        return steps(n_frames, text, chroma, prompt=prompt, **options)
+
+    monkeypatch.setattr(model.lm, "steps", spy)
+    return calls
+
+
+@pytest.mark.parametrize("total", [1, 49, 50, 51, 90, 333])
+@pytest.mark.parametrize("known", [0, 1, 49, 50, 75, 200])
+@pytest.mark.parametrize(("size", "stride"), [(50, 30), (50, 49), (50, 50), (7, 1)])
+def test_windows_cover_everything_once(total, known, size, stride):
+    end = known
+    for window in windows(total, known, size, stride):
+        assert window.known == end < window.end
+        assert window.start % stride == 0 and window.end - window.start <= size
+        assert window.start <= window.known
+        end = window.end
+    assert end == max(total, known)
+
+
+def test_windows_slide_as_drawn():
+    assert list(windows(10, 0, 5, 3)) == [Window(0, 0, 5), Window(3, 5, 8), Window(6, 8, 10)]
+
+
+@pytest.mark.parametrize("stride", [0.3, 0.6, 0.9])
+def test_music_longer_than_the_window_begins_like_the_window(model, stride):
+    model.set_generation_params(duration=WINDOW)
+    _, window = model.generate(["rock"], return_tokens=True, seeds=[3])
+    model.set_generation_params(duration=2.5, extend_stride=stride)
+    wav, codes = model.generate(["rock"], return_tokens=True, seeds=[3])
+    assert codes.shape[-1] == 2.5 * FRAMES
+    assert wav.shape[-1] == 2.5 * RATE
+    assert torch.equal(codes[..., :FRAMES], window)
+
+
+def test_every_window_continues_the_one_before_it(model, monkeypatch):
+    calls = spy_on_steps(model, monkeypatch)
+    model.set_generation_params(duration=1.8, extend_stride=0.6)
+    melody = torch.cat([tone(0.9, 220.0), tone(0.9, 330.0)], dim=1)
+    model.generate_with_chroma(["rock"], [melody], RATE)
+    assert [call[:2] for call in calls] == [([50], 0), ([50], 20), ([30], 20)]
+    # The melody moves on with the window: only the first one is mostly about its first note.
+    assert not torch.equal(calls[0][2], calls[1][2])
+
+
+@pytest.mark.parametrize("method", ["text", "melody", "prompt"])
+def test_a_sample_of_its_own_length_is_as_if_alone(model, method):
+    texts, seeds, durations = ["rock", "jazz", "", "pop"], [1, 2, 3, 4], [0.3, 2.1, 1.4, 0.3]
+    sounds = [tone(0.2, hertz) for hertz in (200.0, 250.0, 300.0, 350.0)]
+
+    def make(rows):
+        options = {
+            "seeds": [seeds[i] for i in rows],
+            "durations": [durations[i] for i in rows],
+            "return_tokens": True,
+        }
+        chosen, some = [texts[i] for i in rows], [sounds[i] for i in rows]
+        if method == "melody":
+            return model.generate_with_chroma(chosen, some, RATE, **options)
+        if method == "prompt":
+            return model.generate_continuation(torch.stack(some), RATE, chosen, **options)
+        return model.generate(chosen, **options)
+
+    wavs, codes = make(range(4))
+    assert [wav.shape for wav in wavs] == [(1, round(d * RATE)) for d in durations]
+    for i in range(4):
+        (wav,), (alone,) = make([i])
+        assert torch.equal(codes[i], alone)
+        assert codes[i].shape == (2, round(durations[i] * FRAMES)) and codes[i].max() < 16
+        torch.testing.assert_close(wavs[i], wav, rtol=1e-4, atol=1e-5)
+
+
+def test_a_finished_sample_leaves_the_batch(model, monkeypatch):
+    calls = spy_on_steps(model, monkeypatch)
+    model.set_generation_params(extend_stride=0.6)
+    model.generate(["rock", "", "sad jazz"], durations=[0.4, 1.3, 1.8], seeds=[1, 2, 3])
+    assert [call[:2] for call in calls] == [([20, 50, 50], 0), ([35, 50], 20), ([30], 20)]
+    # Texts go with their samples: an empty one, and one of two words.
+    assert [len(call[3]) for call in calls] == [3, 2, 1]
+    assert calls[1][3].tolist() == [[0, 0], [1, 1]] and calls[2][3].tolist() == [[1, 1]]
+
+
+def test_a_prompt_begins_the_music(model):
+    model.set_generation_params(duration=1.5)
+    prompts = torch.stack([tone(0.4, 200.0), tone(0.4, 300.0)])
+    _, codes = model.generate_continuation(prompts, RATE, return_tokens=True)
+    assert torch.equal(codes[..., :20], model.codec.encode(prompts))
+    assert codes.shape[-1] == 75
+
+
+def test_a_prompt_longer_than_the_window_is_kept_whole(model):
+    model.set_generation_params(duration=2.5)
+    _, codes = model.generate_continuation(tone(2.2), RATE, ["rock"], return_tokens=True)
+    assert torch.equal(codes[..., :110], model.codec.encode(tone(2.2)[None]))
+    assert codes.shape[-1] == 125
