@@ -140,23 +140,18 @@ def load_t5(name_or_path: str) -> tuple[Any, Any]:
 
     It may be a MusicGen of transformers, whose own text encoder is meant then.
     """
-    from transformers import AutoConfig, AutoTokenizer
-
-    try:
-        config = AutoConfig.from_pretrained(name_or_path)
-        tokenizer = AutoTokenizer.from_pretrained(name_or_path)
-        missing, t5 = _load_encoder(name_or_path, config)
-    except (OSError, ValueError, AttributeError) as error:
-        reason = str(error).strip().split("\n")[0]
-        raise UserError(
-            f"text encoder {name_or_path!r} cannot be loaded ({reason}): give a folder that holds "
-            "config.json, model.safetensors and tokenizer.json of a T5, or go online once"
-        ) from error
-    if missing:
-        raise UserError(
-            f"text encoder {name_or_path!r} lacks the weight {min(missing)}: copy the folder again"
-        )
-    return tokenizer, t5.eval().requires_grad_(False)
+    reason, cause = "", None
+    for offline in (True, False):  # the cache first: it answers at once, and without a network
+        try:
+            return _load(name_or_path, offline)
+        except UserError:
+            raise
+        except (OSError, ValueError, AttributeError) as error:
+            reason, cause = str(error).strip().split("\n")[0], error
+    raise UserError(
+        f"text encoder {name_or_path!r} cannot be loaded ({reason}): give a folder that holds "
+        "config.json, model.safetensors and tokenizer.json of a T5, or go online once"
+    ) from cause
 
 
 def t5_origin(name_or_path: str) -> str:
@@ -164,7 +159,9 @@ def t5_origin(name_or_path: str) -> str:
     from transformers import AutoConfig
 
     try:
-        config = AutoConfig.from_pretrained(name_or_path)
+        config = AutoConfig.from_pretrained(
+            name_or_path, local_files_only=True, trust_remote_code=False
+        )
     except (OSError, ValueError, AttributeError):
         return name_or_path
     if config.model_type not in _MUSICGENS:
@@ -172,20 +169,35 @@ def t5_origin(name_or_path: str) -> str:
     return getattr(config.text_encoder, "_name_or_path", "") or name_or_path
 
 
-def _load_encoder(name_or_path: str, config: Any) -> tuple[Any, Any]:
-    """The names of missing weights, and the encoder."""
-    from transformers import T5EncoderModel
+def _load(name_or_path: str, offline: bool) -> tuple[Any, Any]:
+    from transformers import AutoConfig, AutoTokenizer, T5EncoderModel
 
     class InsideMusicGen(T5EncoderModel):
         # What else a MusicGen's file holds is no reason for a warning.
         _keys_to_ignore_on_load_unexpected = (r"^(audio_|decoder\.|enc_to_dec)",)
 
-    options: dict[str, Any] = {"dtype": torch.float32, "output_loading_info": True}
+    safely: dict[str, Any] = {"local_files_only": offline, "trust_remote_code": False}
+    config = AutoConfig.from_pretrained(name_or_path, **safely)
+    tokenizer = AutoTokenizer.from_pretrained(name_or_path, **safely)
+    cls: Any = T5EncoderModel
+    options: dict[str, Any] = {}
     if config.model_type in _MUSICGENS:
-        mapping = {r"^text_encoder\.": ""}
-        t5, info = InsideMusicGen.from_pretrained(
-            name_or_path, config=config.text_encoder, key_mapping=mapping, **options
+        cls, config = InsideMusicGen, config.text_encoder
+        options = {"config": config, "key_mapping": {r"^text_encoder\.": ""}}
+    if config.model_type != "t5":
+        raise UserError(
+            f"text encoder {name_or_path!r} is a {config.model_type}: only t5 is supported"
         )
-    else:
-        t5, info = T5EncoderModel.from_pretrained(name_or_path, **options)
-    return info["missing_keys"], t5
+    t5, info = cls.from_pretrained(
+        name_or_path,
+        local_files_only=offline,
+        dtype=torch.float32,
+        output_loading_info=True,
+        **options,
+    )
+    if info["missing_keys"]:
+        raise UserError(
+            f"text encoder {name_or_path!r} lacks the weight {min(info['missing_keys'])}: copy the "
+            "folder again"
+        )
+    return tokenizer, t5.eval().requires_grad_(False)

@@ -211,7 +211,7 @@ def _text_section(model: MusicGen) -> dict[str, Any]:
             "native"
         )
     origin = t5_origin(encoder.name_or_path)
-    for name in (origin, Path(origin).name):
+    for name in (encoder.name_or_path, origin, Path(origin).name):
         name = name.removeprefix("google-t5/")
         if name in _T5_WIDTHS:
             break

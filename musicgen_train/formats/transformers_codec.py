@@ -4,6 +4,8 @@ import math
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from musicgen_train.codec.encodec import TRAINING_ONLY, Encodec
 from musicgen_train.errors import UserError
 from musicgen_train.formats.codec_building import (
@@ -81,13 +83,16 @@ def save_transformers_codec(codec: Encodec, folder: str | Path) -> Path:
         "padding_value": 0.0,
         "return_attention_mask": True,
     }
-    state = codec.state_dict()
-    if codec.config["lstm"] == 0:
-        state = add_silent_lstm(state, codec.config)
-    write_tensors(state, folder / "model.safetensors")
+    write_tensors(codec_state_to_transformers(codec), folder / "model.safetensors")
     write_json(extractor, folder / "preprocessor_config.json")
     write_json(config, folder / "config.json")
     return folder
+
+
+def codec_state_to_transformers(codec: Encodec) -> dict[str, Tensor]:
+    """The codec's tensors; where it has no LSTM, with the silent one that transformers wants."""
+    state = codec.state_dict()
+    return state if codec.config["lstm"] else add_silent_lstm(state, codec.config)
 
 
 def bandwidths(codec: Encodec) -> list[float]:
