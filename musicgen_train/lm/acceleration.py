@@ -18,7 +18,8 @@ class Acceleration(NamedTuple):
     def wrap(self, step: Step) -> Step:
         """The step that a generation calls instead."""
         if self.compile:
-            step = torch.compile(step, fullgraph=True)
+            # Sizes are kept symbolic: texts, batches and lengths differ from call to call.
+            step = torch.compile(step, dynamic=True)
         return CapturedStep(step) if self.cuda_graphs else step
 
 

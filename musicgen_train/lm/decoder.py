@@ -45,18 +45,13 @@ class Decoder:
             model.context(batch_size, given.text, given.chroma, branches, given.negative_text)
             for branches in passes
         ]
-        heads = model.config["num_heads"]
-        self.caches = [
-            KVCache(
-                len(model.layers),
-                (n * batch_size, heads, context.prefix_length + self.n_steps, model.dim // heads),
-                like=model.embedding.weight,
-            )
-            for n, context in zip(self.n_branches, self.contexts, strict=True)
-        ]
         self.position: Tensor | None = None  # [1] of the step to fill; None before the first
         acceleration = model.acceleration
         self.bucket = 1 if acceleration is None else acceleration.bucket
+        self.caches = [
+            self._cache(n * batch_size, context.prefix_length)
+            for n, context in zip(self.n_branches, self.contexts, strict=True)
+        ]
         self.fill_next = self._fill if acceleration is None else acceleration.wrap(self._fill)
 
     def advance(self, step: int) -> None:
@@ -66,7 +61,17 @@ class Decoder:
             self._start(step)
         else:
             # Rounded up, so that what is compiled or captured serves many steps.
-            self.fill_next(min(-(-step // self.bucket) * self.bucket, self.n_steps))
+            self.fill_next(self._rounded(step))
+
+    def _rounded(self, n_steps: int) -> int:
+        return -(-n_steps // self.bucket) * self.bucket
+
+    def _cache(self, rows: int, prefix_length: int) -> KVCache:
+        # One column more than is ever looked at: a compiler would make a case of its own of "all".
+        length = prefix_length + self._rounded(self.n_steps) + (self.bucket > 1)
+        heads = self.model.config["num_heads"]
+        shape = (rows, heads, length, self.model.dim // heads)
+        return KVCache(len(self.model.layers), shape, like=self.model.embedding.weight)
 
     def _start(self, step: int) -> None:
         logits = []

@@ -9,7 +9,13 @@ from musicgen_train.lm import LanguageModel
 from musicgen_train.lm.delay import delay_codes, undelay
 
 CARD = 16
-FUSING = [("cross", "prepend"), ("prepend", "prepend"), ("cross", "cross")]
+FUSING = [
+    ("cross", "prepend"),
+    ("prepend", "prepend"),
+    ("cross", "cross"),
+    ("cross", "sum"),
+    ("sum", "sum"),
+]
 
 
 def small_model(fuse_text: str = "cross", fuse_chroma: str = "prepend", **kwargs) -> LanguageModel:
@@ -22,6 +28,7 @@ def small_model(fuse_text: str = "cross", fuse_chroma: str = "prepend", **kwargs
         "num_layers": 2,
         "text_dim": 8,
         "chroma_dim": 12,
+        "chroma_rate": 0.5,
     }
     model = LanguageModel(
         **{**shape, **kwargs}, fuse_text=fuse_text, fuse_chroma=fuse_chroma, chroma_length=3
@@ -179,6 +186,76 @@ def test_a_prompt_is_kept_and_continued():
     assert torch.equal(again, whole)
 
 
+@pytest.mark.parametrize("fusing", FUSING)
+def test_rows_of_different_length_are_what_they_are_alone(fusing):
+    model = small_model(*fusing)
+    (embedding, mask), chroma = conditions([4, 2, 0])
+    lengths, seeds = [5, 9, 2], [4, 5, 6]
+    together = model.generate(lengths, (embedding, mask), chroma, seeds=seeds, top_k=0)
+    assert together.shape == (3, 3, 9)
+    for row, (length, seed) in enumerate(zip(lengths, seeds, strict=True)):
+        only = slice(row, row + 1)
+        text = (embedding[only], mask[only])
+        alone = model.generate(length, text, chroma[only], seeds=[seed], top_k=0)
+        assert torch.equal(together[row, :, :length], alone[0])
+        assert (together[row, :, length:] == model.special_token_id).all()
+
+
+@pytest.mark.parametrize("fusing", FUSING)
+def test_two_passes_give_what_one_batch_gives(fusing):
+    model = small_model(*fusing)
+    text, chroma = conditions([4, 1])
+    options = {"seeds": [1, 2], "cfg_coef": 4.0, "top_k": 0}
+    once = model.generate(12, text, chroma, **options)
+    assert torch.equal(model.generate(12, text, chroma, two_pass=True, **options), once)
+
+
+@pytest.mark.parametrize("place", ["cross", "prepend", "sum"])
+def test_a_negative_text_takes_the_place_of_the_null_text(place):
+    model = small_model(place, chroma_dim=None)
+    text, _ = conditions([4, 2])
+    negative = (text[0].flip(0) + 1, text[1].flip(0))
+    options = {"seeds": [1, 2], "top_k": 0}
+    plain = model.generate(12, text, cfg_coef=1.0, **options)
+    # Pushed away from itself, a text stays what it is, however hard.
+    self_guided = model.generate(12, text, negative_text=text, cfg_coef=5.0, **options)
+    assert torch.equal(self_guided, plain)
+    # No guidance at all: only the negative text is left.
+    only = model.generate(12, text, negative_text=negative, cfg_coef=0.0, **options)
+    assert torch.equal(only, model.generate(12, negative, cfg_coef=1.0, **options))
+    guided = model.generate(12, text, negative_text=negative, cfg_coef=3.0, **options)
+    assert not torch.equal(guided, model.generate(12, text, cfg_coef=3.0, **options))
+    # Without a text it is still avoided, and its length may differ from the text's.
+    longer = (torch.ones(2, 7, 8), torch.ones(2, 7))
+    assert model.generate(5, negative_text=longer, seeds=[1, 2]).shape == (2, 3, 5)
+    assert model.generate(5, text, negative_text=longer, seeds=[1, 2]).shape == (2, 3, 5)
+
+
+def test_an_added_chroma_is_heard_when_it_sounds():
+    model = small_model("cross", "sum", chroma_rate=0.24)
+    chroma = torch.nn.functional.one_hot(torch.tensor([[0, 2, 4, 6]]), 12).float()
+    other = chroma.clone()
+    other[:, 2] = chroma[:, 3]
+    codes = random_codes(1, 14)
+    with torch.no_grad():
+        a = model.logits(codes, None, chroma, full=True)[0][:, 0]  # codebook 0 has no delay
+        b = model.logits(codes, None, other, full=True)[0][:, 0]
+    changed = (a - b).abs().amax(dim=(0, 2)) > 1e-6
+    # Frame 2 of the chroma begins at 1.5 / 0.24 = 6.25 codec frames.
+    assert changed.tolist() == [False] * 7 + [True] * 7
+
+
+def test_progress_hands_out_the_frames_that_are_complete():
+    model = small_model()
+    final = model.generate(9, prompt=random_codes(2, 4), seeds=[1, 2])
+    seen = []
+    for progress in model.steps(9, prompt=random_codes(2, 4), seeds=[1, 2]):
+        assert torch.equal(progress.codes(), final[..., : progress.frames])
+        seen.append((progress.done, progress.frames))
+    # The last codebook of frame t is known two steps (its delay) after the first.
+    assert seen == [(1, 4), (2, 4), (3, 5), (4, 6), (5, 7), (6, 8), (7, 9)]
+
+
 def test_initial_loss_is_near_the_uniform_one():
     torch.manual_seed(0)
     model = LanguageModel(n_q=4, card=256, dim=64, num_heads=4, num_layers=4)
@@ -228,8 +305,16 @@ def test_bad_requests_are_refused_by_name():
     text, chroma = conditions([3, 2])
     with pytest.raises(ValueError, match="4 delays for 3 codebooks"):
         small_model(delays=[0, 1, 2, 3])
+    with pytest.raises(ValueError, match="needs chroma_rate"):
+        small_model(fuse_chroma="sum", chroma_rate=None)
+    with pytest.raises(ValueError, match="not 'append'"):
+        small_model("append")
     with pytest.raises(ValueError, match="no text"):
         small_model(text_dim=None).generate(4, text)
+    with pytest.raises(ValueError, match="no text"):
+        small_model(text_dim=None).generate(4, negative_text=text)
+    with pytest.raises(ValueError, match="text 2, n_frames 3"):
+        model.generate([4, 5, 6], text)
     with pytest.raises(ValueError, match="no chroma"):
         small_model(chroma_dim=None).generate(4, chroma=chroma)
     with pytest.raises(ValueError, match="text 2, seeds 3"):

@@ -1,0 +1,69 @@
+"""Make a language model ready to generate fast, from outside: weights, compilation, graphs."""
+
+from collections.abc import Callable
+
+import torch
+from torch import nn
+
+from musicgen_train.lm.acceleration import Acceleration
+from musicgen_train.lm.model import LanguageModel
+from musicgen_train.lm.packing import Int8Linear, PackedLinear, can_pack
+
+WEIGHTS = ("float32", "bfloat16", "float16", "int8")
+
+
+def prepare(
+    lm: LanguageModel, *, weights: str = "float32", compile: bool = False, cuda_graphs: bool = False
+) -> None:
+    """Change a model in place for generation only; `restore` undoes it, but for rounding.
+
+    weights: float32, bfloat16, float16 (GPU) or int8 (CPU; weight only, per output channel). On a
+    CPU the matrices are packed as oneDNN wants them and all else stays float32; on a GPU the whole
+    model is cast. compile, cuda_graphs: see `Acceleration`. What the device cannot do raises
+    ValueError.
+    """
+    if weights not in WEIGHTS:
+        raise ValueError(f"weights {weights!r}: choose one of {', '.join(WEIGHTS)}")
+    on_cpu = lm.device.type == "cpu"
+    if cuda_graphs and lm.device.type != "cuda":
+        raise ValueError(f"CUDA graphs need a GPU: the model is on the {lm.device.type}")
+    if weights == "float16" and on_cpu:
+        raise ValueError("weights 'float16' need a GPU: choose bfloat16 on a CPU")
+    if weights == "int8" and not on_cpu:
+        raise ValueError("weights 'int8' are for CPUs: choose bfloat16 on a GPU")
+    restore(lm)
+    lm.requires_grad_(False).eval()
+    if weights == "int8":
+        replace_linears(lm, Int8Linear)
+    elif on_cpu and can_pack() and not compile:  # a compiler cannot look into packed weights
+        dtype = getattr(torch, weights)
+        replace_linears(lm, lambda linear: PackedLinear(linear, dtype))
+    else:
+        lm.to(getattr(torch, weights))
+    if compile or cuda_graphs:
+        lm.acceleration = Acceleration(compile, cuda_graphs)
+
+
+def restore(lm: LanguageModel) -> None:
+    """Give a prepared model plain float32 weights again, to move it, train it or save it."""
+    lm.acceleration = None
+    for parent, name, module in inner_modules(lm):
+        if isinstance(module, PackedLinear | Int8Linear):
+            setattr(parent, name, module.unpack())
+    lm.float().requires_grad_(True)
+
+
+def replace_linears(lm: LanguageModel, make: Callable[[nn.Linear], nn.Module]) -> None:
+    """Swap the matrices that every step reads: those of the layers, and the heads."""
+    for parent, name, module in inner_modules(lm):
+        if isinstance(module, nn.Linear) and parent is not lm.fuser:
+            setattr(parent, name, make(module))
+
+
+def inner_modules(lm: LanguageModel) -> list[tuple[nn.Module, str, nn.Module]]:
+    """Every module with the one that holds it, and its name there."""
+    return [
+        (parent, name, module)
+        for parent in lm.modules()
+        for name, module in parent.named_children()
+    ]
