@@ -1,34 +1,19 @@
 """Text encoders: one interface, each text on its own."""
 
+import json
+
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
-from musicgen_train.conditioning.text import T5TextEncoder, WordTextEncoder
+from musicgen_train.conditioning.text import T5TextEncoder, WordTextEncoder, load_t5, t5_origin
 from musicgen_train.errors import UserError
-
-TEXTS = ["a happy rock song with loud drums", "sad jazz", "", "piano"]
+from tests.conditioning.small_t5 import TEXTS, save_t5, small_tokenizer, t5_config
 
 
 @pytest.fixture(scope="module")
 def t5_folder(tmp_path_factory):
-    """A tiny random T5 with a word tokenizer, saved as the hub would."""
-    from tokenizers import Tokenizer, models, pre_tokenizers, processors
-    from transformers import PreTrainedTokenizerFast, T5Config, T5EncoderModel
-
-    words = ["<pad>", "</s>", "<unk>", *sorted({w for text in TEXTS for w in text.split()})]
-    tokenizer = Tokenizer(models.WordLevel({w: i for i, w in enumerate(words)}, unk_token="<unk>"))
-    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
-    tokenizer.post_processor = processors.TemplateProcessing(
-        single="$A </s>", special_tokens=[("</s>", 1)]
-    )
-    folder = tmp_path_factory.mktemp("t5")
-    PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, pad_token="<pad>", eos_token="</s>", unk_token="<unk>"
-    ).save_pretrained(folder)
-    torch.manual_seed(0)
-    config = T5Config(vocab_size=len(words), d_model=16, d_kv=8, d_ff=32, num_layers=2, num_heads=2)
-    T5EncoderModel(config).save_pretrained(folder)
-    return folder
+    return save_t5(tmp_path_factory.mktemp("t5"))
 
 
 @pytest.fixture(params=["bag of words", "word transformer", "t5"])
@@ -123,3 +108,72 @@ def test_t5_that_is_absent_or_too_wide_is_named(t5_folder, tmp_path):
     assert "\n" not in str(error.value)
     with pytest.raises(UserError, match=r"width 16.*expects 768"):
         T5TextEncoder(str(t5_folder))(["piano"])
+
+
+@pytest.fixture
+def musicgen_folder(tmp_path):
+    """A MusicGen of transformers with a T5 of width 12 inside."""
+    from transformers import EncodecConfig, MusicgenConfig, MusicgenForConditionalGeneration
+
+    codec = EncodecConfig(num_filters=2, hidden_size=4, upsampling_ratios=[2])
+    decoder = {"hidden_size": 8, "num_hidden_layers": 1, "ffn_dim": 8, "num_attention_heads": 2}
+    config = MusicgenConfig(
+        text_encoder=t5_config(12).to_dict() | {"_name_or_path": "t5-base"},
+        audio_encoder=codec.to_dict(),
+        decoder=decoder | {"model_type": "musicgen_decoder"},
+    )
+    model = MusicgenForConditionalGeneration(config)
+    model.half().save_pretrained(tmp_path, max_shard_size="50KB")
+    small_tokenizer().save_pretrained(tmp_path)
+    return tmp_path, model
+
+
+def test_the_t5_inside_a_musicgen_is_found_in_float32_without_a_warning(musicgen_folder, caplog):
+    folder, model = musicgen_folder
+    _, t5 = load_t5(str(folder))
+    assert t5.dtype == torch.float32
+    expected = model.text_encoder.state_dict()
+    assert all(torch.equal(t.half(), expected[name]) for name, t in t5.state_dict().items())
+    assert "UNEXPECTED" not in caplog.text
+    embedding, _ = T5TextEncoder(str(folder), dim=12)(TEXTS)
+    assert embedding.shape == (4, 8, 12)
+
+
+def test_a_t5_says_where_it_is_from(musicgen_folder, t5_folder):
+    folder, _ = musicgen_folder
+    config = json.loads((folder / "config.json").read_text())
+    config["text_encoder"]["_name_or_path"] = "t5-base"
+    (folder / "config.json").write_text(json.dumps(config))
+    assert t5_origin(str(folder)) == "t5-base"
+    assert t5_origin(str(t5_folder)) == str(t5_folder)
+    assert t5_origin("google-t5/t5-small") == "google-t5/t5-small"
+
+
+def test_a_text_encoder_that_is_no_whole_t5_is_refused(t5_folder, tmp_path):
+    from transformers import BertConfig
+
+    small_tokenizer().save_pretrained(tmp_path)
+    t5_config().save_pretrained(tmp_path)
+    state = load_file(t5_folder / "model.safetensors")
+    state.pop("encoder.final_layer_norm.weight")
+    save_file(state, tmp_path / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(UserError, match=r"lacks the weight encoder\.final_layer_norm\.weight"):
+        load_t5(str(tmp_path))
+    BertConfig().save_pretrained(tmp_path)
+    with pytest.raises(UserError, match="is a bert: only t5 is supported"):
+        load_t5(str(tmp_path))
+
+
+def test_a_cached_t5_is_loaded_without_a_network(t5_folder, monkeypatch):
+    from transformers import AutoConfig
+
+    asked = []
+    real = AutoConfig.from_pretrained
+
+    def from_pretrained(name, *, local_files_only, **options):
+        asked.append(local_files_only)
+        return real(name, local_files_only=local_files_only, **options)
+
+    monkeypatch.setattr(AutoConfig, "from_pretrained", from_pretrained)
+    load_t5(str(t5_folder))
+    assert asked and all(asked)
