@@ -22,7 +22,7 @@ def tiny(melody: bool = True, text: bool = True, stereo: bool = False, **codec) 
     torch.manual_seed(0)
     mono = Encodec(**{**CODEC, **codec})
     for layer in mono.quantizer.layers:
-        layer.codebook.embed.mul_(100)  # an untrained decoder is all but silent
+        layer.codebook.embed.mul_(5)  # an untrained decoder is all but silent
     parts = StereoCodec(mono) if stereo else mono
     lm = LanguageModel(
         n_q=parts.n_q,

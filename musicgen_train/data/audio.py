@@ -21,6 +21,7 @@ _SUBTYPES = {
     "ogg": ("OGG", "VORBIS"),
     "mp3": ("MP3", "MPEG_LAYER_III"),
 }
+_VORBIS_RATES = (64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 500)  # kbit/s of quality 0 to 10
 _BLOCK = 1 << 16  # libsndfile's Vorbis encoder overflows its stack on one very long write
 
 
@@ -143,6 +144,7 @@ def audio_write(
     sample_rate: int,
     format: str = "wav",
     mp3_rate: int = 320,
+    ogg_rate: int | None = None,
     normalize: bool = True,
     strategy: str = "peak",
     peak_clip_headroom_db: float = 1,
@@ -157,6 +159,7 @@ def audio_write(
 
     Strategies: peak (scale to the headroom), clip (cut at it), rms and loudness (scale to a level,
     then cut what exceeds full scale), none (the wav must already be within [-1, 1]).
+    mp3_rate: kbit/s. ogg_rate: about so many kbit/s; None leaves it to the encoder.
     """
     if format not in _SUBTYPES:
         raise UserError(f"unknown audio format {format!r}; use one of {', '.join(_SUBTYPES)}")
@@ -176,7 +179,7 @@ def audio_write(
     if make_parent_dir:
         path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as temporary:
-        _encode(temporary, wav, sample_rate, format, mp3_rate)
+        _encode(temporary, wav, sample_rate, format, mp3_rate, ogg_rate)
     return path
 
 
@@ -192,7 +195,9 @@ def _checked(wav: Tensor) -> Tensor:
     return wav
 
 
-def _encode(path: Path, wav: Tensor, sample_rate: int, format: str, mp3_rate: int) -> None:
+def _encode(
+    path: Path, wav: Tensor, sample_rate: int, format: str, mp3_rate: int, ogg_rate: int | None
+) -> None:
     container, subtype = _SUBTYPES[format]
     options: dict[str, Any] = {}
     if format == "mp3":
@@ -200,6 +205,11 @@ def _encode(path: Path, wav: Tensor, sample_rate: int, format: str, mp3_rate: in
         low, high = (32, 320) if sample_rate >= 32000 else (8, 160)
         level = (high - min(max(mp3_rate, low), high)) / (high - low)
         options = {"bitrate_mode": "CONSTANT", "compression_level": min(level, 0.999)}
+    if format == "ogg" and ogg_rate is not None:
+        # Vorbis has qualities, not rates: what each takes of 44.1 kHz stereo, in tenths.
+        nominal = ogg_rate * (44_100 / sample_rate) * (2 / wav.shape[0])
+        quality = np.interp(nominal, _VORBIS_RATES, np.linspace(0, 1, len(_VORBIS_RATES)))
+        options = {"compression_level": 1 - float(quality)}
     samples = wav.T.numpy()
     with soundfile.SoundFile(
         path, "w", sample_rate, samples.shape[1], subtype, format=container, **options

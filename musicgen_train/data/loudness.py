@@ -11,6 +11,7 @@ log = logging.getLogger(__name__)
 
 STRATEGIES = ("peak", "clip", "rms", "loudness", "none")
 _SILENCE_RMS = 2e-3  # below this, raising the loudness would only raise noise
+_LOWEST_RATE = 4000  # Hz; the filter of the measurement, made for 48 kHz, is unstable below
 
 
 def normalize_audio(
@@ -48,8 +49,13 @@ def normalize_audio(
 
 
 def to_loudness(wav: Tensor, sample_rate: int, target_lufs: float, compress: bool) -> Tensor:
-    """Scale a [C, N] wav to an integrated loudness (ITU-R BS.1770); near-silence stays as it is."""
+    """Scale a [C, N] wav to an integrated loudness (ITU-R BS.1770).
+
+    What has none stays as it is: near-silence, less than 0.4 s, and audio below 4 kHz.
+    """
     if wav.square().mean().sqrt() < _SILENCE_RMS or wav.shape[-1] < 0.4 * sample_rate:
+        return wav
+    if sample_rate < _LOWEST_RATE:
         return wav
     import pyloudnorm
 

@@ -1,3 +1,4 @@
+import inspect
 import logging
 import math
 
@@ -130,6 +131,11 @@ def test_loudness_reaches_14_lufs_below_full_scale(tmp_path):
     assert measured == pytest.approx(-14, abs=0.1)
 
 
+def test_audio_at_a_rate_that_loudness_is_not_defined_for_keeps_its_level():
+    wav = 0.1 * torch.randn(1, 4000, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(to_loudness(wav, 1600, -14, compress=True), wav)
+
+
 def test_the_compressor_keeps_loud_audio_within_full_scale():
     wav = to_loudness(sine(amplitude=0.3, pitch=50.0), RATE, -3.0, compress=True)
     assert wav.abs().max() < 1.0
@@ -170,6 +176,22 @@ def test_mp3_has_the_bit_rate_asked_for(tmp_path):
     for kbps in (320, 128):
         size = audio_write(tmp_path / "x", noise, RATE, format="mp3", mp3_rate=kbps).stat().st_size
         assert size * 8 / 10 / 1000 == pytest.approx(kbps, rel=0.02)
+
+
+def test_ogg_has_about_the_bit_rate_asked_for(tmp_path):
+    noise = 0.1 * torch.randn(2, 10 * 44_100, generator=torch.Generator().manual_seed(0))
+    for kbps in (96, 192, 320):
+        path = audio_write(tmp_path / "x", noise, 44_100, format="ogg", ogg_rate=kbps)
+        assert path.stat().st_size * 8 / 10 / 1000 == pytest.approx(kbps, rel=0.3)
+
+
+def test_the_signature_is_audiocrafts():
+    names = list(inspect.signature(audio_write).parameters)
+    assert names == [
+        "stem_name", "wav", "sample_rate", "format", "mp3_rate", "ogg_rate", "normalize",
+        "strategy", "peak_clip_headroom_db", "rms_headroom_db", "loudness_headroom_db",
+        "loudness_compressor", "log_clipping", "make_parent_dir", "add_suffix",
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(
