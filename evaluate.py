@@ -30,7 +30,7 @@ def main(cfg: DictConfig) -> None:
     import torch
     from omegaconf import OmegaConf
 
-    from musicgen_train.evaluation.checkpoint_kind import is_codec
+    from musicgen_train.formats.checkpoint_kind import is_codec
     from musicgen_train.evaluation.stages import Stages
     from musicgen_train.evaluation.terminal import print_measurements
 

@@ -1,27 +1,49 @@
 """Export a checkpoint to another layout: `python -m musicgen_train.export --help`."""
 
+from __future__ import annotations
+
 import argparse
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from musicgen_train.errors import UserError, exit_on_user_error
+
+if TYPE_CHECKING:
+    from musicgen_train.formats.provenance import Provenance
+    from musicgen_train.musicgen import MusicGen
 
 
 def parser() -> argparse.ArgumentParser:
     """The options."""
     p = argparse.ArgumentParser(
         prog="python -m musicgen_train.export",
-        description="Write a codec in the layout of audiocraft, of transformers, or our own.",
+        description="Write a model or a codec in the layout of transformers, of audiocraft, or our "
+        "own, with a model card, and check that the result computes the same.",
     )
     add = p.add_argument
     add(
-        "--checkpoint", required=True,
-        help="a folder of any of these layouts, or a name of the hub like facebook/encodec_32khz",
+        "checkpoint", metavar="CHECKPOINT",
+        help="a folder of any of these layouts, a .ckpt of train.py, or a name of the hub like "
+        "small or facebook/encodec_32khz",
     )  # fmt: skip
-    add("--format", required=True, choices=["audiocraft", "transformers", "native"])
-    add("--output", required=True, type=Path, help="a new folder")
+    add("output", metavar="OUT", type=Path, help="a new folder")
+    add("--format", required=True, choices=["native", "audiocraft", "transformers"])
+    add(
+        "--dtype", choices=["float32", "float16", "bfloat16"], default="float32",
+        help="native only: of the language model's weights; the last two halve the file",
+    )  # fmt: skip
+    add(
+        "--licence", "--license", metavar="TEXT",
+        help="SPDX name like cc-by-nc-4.0, or a text; else what the checkpoint says, or unknown",
+    )  # fmt: skip
+    add("--codec-only", action="store_true", help="of a model, export the codec alone")
     add(
         "--pointer", action="store_true",
-        help="audiocraft only: write the codec's name on the hub instead of its weights",
+        help="a codec for audiocraft only: write its name on the hub instead of its weights",
     )  # fmt: skip
     return p
 
@@ -30,42 +52,146 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> None:
     """Export and say what was written."""
     args = parser().parse_args(argv)
-    if args.pointer and args.format != "audiocraft":
-        raise UserError("--pointer is for --format audiocraft: leave it out")
-    if args.output.exists() and (not args.output.is_dir() or any(args.output.iterdir())):
-        raise UserError(f"--output {args.output} exists and is not empty: name a new folder")
+    _check(args)
     try:
-        if args.pointer:
-            export_pointer(args.checkpoint, args.output)
-        else:
-            export_codec(args.checkpoint, args.format, args.output)
+        with appearing(args.output) as folder:
+            kind, remarks = export(args, folder)
     except OSError as error:
-        raise UserError(f"--output {args.output} cannot be written ({error})") from None
-    print(f"codec: {', '.join(str(path) for path in sorted(args.output.iterdir()))}")
+        raise UserError(f"{args.output} cannot be written ({error})") from None
+    names = ", ".join(str(path) for path in sorted(args.output.iterdir()))
+    print("\n".join([f"{kind}: {names}", *remarks]))
 
 
-def export_codec(checkpoint: str, layout: str, output: Path) -> None:
-    """Write the codec of a checkpoint."""
+def export(args: argparse.Namespace, folder: Path) -> tuple[str, list[str]]:
+    """Write what the options ask for; return whether it is a model or a codec, and remarks."""
     # Here, not above: torch takes seconds, and --help must not wait for it.
+    from musicgen_train.formats.checkpoint_kind import is_codec
+
+    if args.pointer:
+        export_pointer(args.checkpoint, folder)
+        return "codec", []
+    if args.codec_only or is_codec(args.checkpoint):
+        return "codec", export_codec(args, folder)
+    return "model", export_musicgen(args, folder)
+
+
+def export_musicgen(args: argparse.Namespace, folder: Path) -> list[str]:
+    """Write the model of a checkpoint, its card and metrics; return what there is to say of it."""
     from musicgen_train import formats
+    from musicgen_train.formats.model_card import musicgen_card
+    from musicgen_train.formats.models import locate
+    from musicgen_train.formats.rounding import round_weights
+    from musicgen_train.formats.verification import verify_musicgen
 
-    codec = formats.load_codec(checkpoint)
-    if layout == "audiocraft":
-        formats.save_audiocraft_codec(codec, output)
-    elif layout == "transformers":
-        formats.save_transformers_codec(codec, output)
+    model = formats.load_musicgen(args.checkpoint)
+    source = _provenance(args, locate(args.checkpoint).path)
+    remarks = []
+    if args.format == "native":
+        if args.dtype != "float32":
+            remarks.append(round_weights(model, args.dtype))
+        formats.save_musicgen(
+            model, folder, dtype=args.dtype, licence=source.licence, training=source.training
+        )
+    elif args.format == "audiocraft":
+        formats.save_audiocraft_musicgen(model, folder)
     else:
-        formats.save_codec(codec, output)
+        formats.save_transformers_musicgen(model, folder)
+        remarks += _melody_remarks(model)
+    _describe(folder, musicgen_card(model, args.format, args.output.name, source), source)
+    return [f"verified: {verify_musicgen(model, folder, args.format)}", *remarks]
 
 
-def export_pointer(checkpoint: str, output: Path) -> None:
+def export_codec(args: argparse.Namespace, folder: Path) -> list[str]:
+    """Write the codec of a checkpoint and its card; return what there is to say of it."""
+    from musicgen_train import formats
+    from musicgen_train.codec.stereo import StereoCodec
+    from musicgen_train.formats.model_card import codec_card
+    from musicgen_train.formats.verification import verify_codec
+
+    if args.dtype != "float32":
+        raise UserError("--dtype is for models: the codes of a codec are those of its float32")
+    codec = formats.load_codec(args.checkpoint)
+    source = _provenance(args, Path(args.checkpoint))
+    if args.format == "native":
+        formats.save_codec(codec, folder)
+    elif isinstance(codec, StereoCodec):
+        raise UserError(
+            f"{args.format} has no stereo codec made of a mono one: export it as native"
+        )
+    elif args.format == "audiocraft":
+        formats.save_audiocraft_codec(codec, folder)
+    else:
+        formats.save_transformers_codec(codec, folder)
+    _describe(folder, codec_card(codec, args.format, args.output.name, source), source)
+    return [f"verified: {verify_codec(codec, folder, args.format)}"]
+
+
+def export_pointer(checkpoint: str, folder: Path) -> None:
     """Write a pointer to a codec of the hub; nothing is downloaded."""
     from musicgen_train.formats import save_audiocraft_pointer
     from musicgen_train.formats.hub import hub_id
 
     if (name := hub_id(checkpoint)) is None or Path(checkpoint).exists():
         raise UserError(f"--pointer needs a name of the hub, not {checkpoint}: leave it out")
-    save_audiocraft_pointer(name, output)
+    save_audiocraft_pointer(name, folder)
+
+
+@contextmanager
+def appearing(output: Path) -> Iterator[Path]:
+    """A new folder beside `output` that takes its name at the end, or leaves nothing behind."""
+    output.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(prefix=f".{output.name}.", dir=output.parent))
+    try:
+        yield temporary
+        temporary.chmod(0o755)
+        temporary.replace(output)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _check(args: argparse.Namespace) -> None:
+    """Refuse what cannot be meant, before anything is loaded."""
+    if args.pointer and args.format != "audiocraft":
+        raise UserError("--pointer is for --format audiocraft: leave it out")
+    if args.dtype != "float32" and args.format != "native":
+        raise UserError(f"--dtype is for --format native: {args.format} is written in float32")
+    if args.licence is not None and not 0 < len(args.licence.split()) <= 20:
+        raise UserError("--licence is empty or long: give a name like MIT or cc-by-nc-4.0")
+    output: Path = args.output
+    if output.exists() and (not output.is_dir() or any(output.iterdir())):
+        raise UserError(f"{output} exists and is not empty: name a new folder")
+
+
+def _provenance(args: argparse.Namespace, path: Path) -> Provenance:
+    """What the checkpoint says of itself, but for a licence that the user gives."""
+    from musicgen_train.formats.provenance import read_provenance
+
+    source = read_provenance(path)
+    if args.licence is None:
+        return source
+    return source._replace(licence=" ".join(args.licence.split()))
+
+
+def _describe(folder: Path, card: str, source: Provenance) -> None:
+    """Put the model card, and the metrics if there are any, beside the weights."""
+    (folder / "README.md").write_text(card)
+    if source.metrics is not None:
+        shutil.copyfile(source.metrics, folder / "metrics.json")
+
+
+def _melody_remarks(model: MusicGen) -> list[str]:
+    """A warning where the installed transformers would ignore the melody when it generates."""
+    import transformers
+
+    from musicgen_train.formats.transformers_lm import transformers_drops_melody
+
+    version = transformers.__version__
+    if model.chroma is None or not transformers_drops_melody(version):
+        return []
+    return [
+        f"warning: transformers {version} ignores text and melody when a melody model generates: "
+        "use 5.20 or later there"
+    ]
 
 
 if __name__ == "__main__":

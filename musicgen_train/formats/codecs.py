@@ -3,26 +3,29 @@
 from pathlib import Path
 
 from musicgen_train.codec.encodec import Encodec
+from musicgen_train.codec.stereo import StereoCodec
 from musicgen_train.errors import UserError
 from musicgen_train.formats.audiocraft_codec import FILE_NAME, read_audiocraft_codec
 from musicgen_train.formats.files import read_json
 from musicgen_train.formats.hub import fetch_codec, hub_id
+from musicgen_train.formats.lightning_checkpoint import read_lightning_codec
 from musicgen_train.formats.native import ASSETS, read_native_codec, shipped
 from musicgen_train.formats.transformers_codec import read_transformers_codec
 
 
-def load_codec(path_or_name: str | Path) -> Encodec:
+def load_codec(path_or_name: str | Path) -> Encodec | StereoCodec:
     """Load a codec in evaluation mode, whoever wrote it.
 
     path_or_name: a folder (native, transformers' EncodecModel or MusicGen, audiocraft's), the file
-    compression_state_dict.bin, a codec that ships in assets, or a name of the hub: `encodec_32khz`,
-    `small` (the codec of facebook/musicgen-small), `owner/repository`.
+    compression_state_dict.bin, a checkpoint of train.py (*.ckpt), a codec that ships in assets, or
+    a name of the hub: `encodec_32khz`, `small` (the codec of facebook/musicgen-small),
+    `owner/repository`. Of a native stereo folder it is a `StereoCodec`.
     """
     path = Path(path_or_name)
     if path.suffix in (".safetensors", ".json") and path.is_file():
         raise UserError(f"{path} is one file of a checkpoint: give its folder, {path.parent}")
     if path.is_file():
-        return read_audiocraft_codec(path)
+        return (read_lightning_codec if path.suffix == ".ckpt" else read_audiocraft_codec)(path)
     for folder in (path, ASSETS / path_or_name):
         if folder.is_dir():
             return _read_folder(folder)
@@ -35,7 +38,7 @@ def load_codec(path_or_name: str | Path) -> Encodec:
     return _read_folder(fetch_codec(repository))
 
 
-def _read_folder(folder: Path) -> Encodec:
+def _read_folder(folder: Path) -> Encodec | StereoCodec:
     config, audiocraft = folder / "config.json", folder / FILE_NAME
     if not config.is_file():
         if not audiocraft.is_file():

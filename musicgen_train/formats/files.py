@@ -41,12 +41,15 @@ def read_tensors(path: Path, prefix: str = "") -> dict[str, Tensor]:
         raise UserError(f"{path} is truncated or corrupt ({error}): copy it again") from None
 
 
-def read_pickle(path: Path) -> Any:
-    """A torch pickle of tensors and plain values; anything that could run code is refused."""
+def read_pickle(path: Path, *, mapped: bool = False) -> Any:
+    """A torch pickle of tensors and plain values; anything that could run code is refused.
+
+    mapped: leave the tensors on disk until they are used, for a file with more than is wanted.
+    """
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about the protocols of old files
-            return torch.load(_existing(path), map_location="cpu", weights_only=True)
+            return torch.load(_existing(path), map_location="cpu", weights_only=True, mmap=mapped)
     except UserError:
         raise
     except Exception as error:  # whatever stumbles over bytes that are no pickle

@@ -1,116 +1,131 @@
 """The native checkpoint: a folder of config.json, codec.safetensors and model.safetensors.
 
-A codec folder holds the first two; a MusicGen folder all three, its codec included.
+A codec folder holds the first two; a MusicGen folder all three, its codec included. config.json is
+written last: without it a folder is no checkpoint.
 """
 
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from musicgen_train.codec.encodec import Encodec
-from musicgen_train.conditioning.chroma import ChromaExtractor
-from musicgen_train.conditioning.text import T5TextEncoder, WordTextEncoder
+from musicgen_train.codec.stereo import StereoCodec
 from musicgen_train.errors import UserError
 from musicgen_train.formats.codec_building import build_codec, check_savable
-from musicgen_train.formats.files import read_json, read_tensors, write_json, write_tensors
+from musicgen_train.formats.conditioning_building import (
+    build_chroma,
+    build_text_encoder,
+    describe_text_encoder,
+)
+from musicgen_train.formats.files import brief, read_json, read_tensors, write_json, write_tensors
+from musicgen_train.formats.lm_building import build_lm
+from musicgen_train.formats.options import SECONDS, TEXT, Rule
 from musicgen_train.lm.model import LanguageModel
 from musicgen_train.musicgen import MusicGen
 
 ASSETS = Path(__file__).parents[1] / "assets"
 FORMAT = "musicgen_train"
 VERSION = 1
-TEXT_ENCODERS: dict[str, type[WordTextEncoder] | type[T5TextEncoder]] = {
-    "words": WordTextEncoder,
-    "t5": T5TextEncoder,
-}
+DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 
 
-def save_codec(codec: Encodec, folder: str | Path) -> Path:
+def save_codec(codec: Encodec | StereoCodec, folder: str | Path) -> Path:
     """Write a codec folder; its files appear whole or not at all."""
-    check_savable(codec)
     folder = Path(folder)
-    write_tensors(codec.state_dict(), folder / "codec.safetensors")
-    _write_config({"codec": codec.config, "codec_identity": codec.identity()}, folder)
+    section = _describe_codec(codec)
+    _start(folder)
+    write_tensors(_mono(codec).state_dict(), folder / "codec.safetensors")
+    _write_config(section, folder)
     return folder
 
 
-def save_musicgen(model: MusicGen, folder: str | Path) -> Path:
-    """Write a MusicGen folder; weights of a frozen text encoder stay out of it."""
-    check_savable(model.codec)
+def save_musicgen(
+    model: MusicGen,
+    folder: str | Path,
+    *,
+    dtype: str = "float32",
+    licence: str | None = None,
+    training: dict[str, Any] | None = None,
+) -> Path:
+    """Write a MusicGen folder; weights of a frozen text encoder stay out of it.
+
+    dtype: of the language model's weights in the file; "float16" and "bfloat16" halve it. The
+    codec stays float32, as its codes are those of its exact weights. licence, training: for the
+    record only.
+    """
     folder = Path(folder)
     weights = {f"lm.{name}": tensor for name, tensor in model.lm.state_dict().items()}
-    encoder = model.text_encoder
-    description: dict[str, Any] = {
+    if model.text_encoder is not None:
+        for name, tensor in model.text_encoder.state_dict().items():
+            weights[f"text_encoder.{name}"] = tensor
+    description = {
         "name": model.name,
-        "codec": model.codec.config,
-        "codec_identity": model.codec.identity(),
+        **_describe_codec(model.codec),
         "lm": model.lm.config,
-        "text_encoder": None,
+        "text_encoder": describe_text_encoder(model.text_encoder),
         "chroma": model.chroma.config if model.chroma is not None else None,
         "max_duration": model.max_duration,
+        **({"licence": licence} if licence is not None else {}),
+        **({"training": training} if training else {}),
     }
-    if encoder is not None:
-        (kind,) = (k for k, cls in TEXT_ENCODERS.items() if type(encoder) is cls)
-        description["text_encoder"] = {"type": kind, **encoder.config}
-        if isinstance(encoder, WordTextEncoder):
-            for name, tensor in encoder.state_dict().items():
-                weights[f"text_encoder.{name}"] = tensor
-    write_tensors(weights, folder / "model.safetensors")
-    write_tensors(model.codec.state_dict(), folder / "codec.safetensors")
+    stored = {name: stored_as(tensor, dtype) for name, tensor in weights.items()}
+    _start(folder)
+    write_tensors(stored, folder / "model.safetensors")
+    write_tensors(_mono(model.codec).state_dict(), folder / "codec.safetensors")
     _write_config(description, folder)
     return folder
 
 
-def read_native_codec(folder: Path) -> Encodec:
+def stored_as(tensor: Tensor, dtype: str) -> Tensor:
+    """Weights in the precision of a file; what overflows there is a `UserError`."""
+    stored = tensor.detach().to(DTYPES[dtype])
+    if bool(tensor.isfinite().all()) and not bool(stored.isfinite().all()):
+        raise UserError(f"a weight is too large for {dtype}: use bfloat16 or float32")
+    return stored
+
+
+def read_native_codec(folder: Path) -> Encodec | StereoCodec:
     """Load the codec of a native folder."""
-    config = _read_config(folder).get("codec")
-    return build_codec(config, read_tensors(folder / "codec.safetensors"), folder / "config.json")
+    path = folder / "config.json"
+    config = read_config(folder)
+    mono = build_codec(config.get("codec"), read_tensors(folder / "codec.safetensors"), path)
+    stereo = config.get("stereo", False)
+    if type(stereo) is not bool:
+        raise UserError(f"{path}: stereo is {brief(stereo)}, but should be true or false")
+    try:
+        return StereoCodec(mono) if stereo else mono
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
 
 
-def load_lm(path_or_name: str | Path) -> LanguageModel:
+def read_native_lm(folder: Path) -> LanguageModel:
     """Load the bare language model of a native folder; no text encoder is touched."""
-    folder = _find(path_or_name)
-    lm, _ = _load_lm(folder, _read_config(folder))
-    return lm
+    return _build_lm(folder, read_config(folder), read_tensors(folder / "model.safetensors", "lm."))
 
 
-def load_musicgen(path_or_name: str | Path) -> MusicGen:
+def read_native_musicgen(folder: Path) -> MusicGen:
     """Load everything that generates: codec, language model, text encoder, chroma."""
-    folder = _find(path_or_name)
-    config = _read_config(folder)
-    lm, weights = _load_lm(folder, config)
+    path, weights = folder / "config.json", folder / "model.safetensors"
+    config = read_config(folder)
+    lm = _build_lm(folder, config, read_tensors(weights, "lm."))
     codec = read_native_codec(folder)
-    if codec.identity() != config["codec_identity"]:
+    if codec.identity() != config.get("codec_identity"):
         raise UserError(
             f"{folder}: the language model was trained on codes of codec "
-            f"{config['codec_identity']}, but codec.safetensors is {codec.identity()}: "
+            f"{brief(config.get('codec_identity'))}, but codec.safetensors is {codec.identity()}: "
             "put the right codec beside it"
         )
-    encoder = None
-    if config["text_encoder"] is not None:
-        arguments = dict(config["text_encoder"])
-        encoder = TEXT_ENCODERS[arguments.pop("type")](**arguments)
-        own = _strip(weights, "text_encoder.")
-        if own:
-            _load_weights(encoder, own, folder)
-        encoder.eval()
-    chroma = ChromaExtractor(**config["chroma"]) if config["chroma"] else None
-    return MusicGen(config["name"], codec, lm, encoder, chroma, max_duration=config["max_duration"])
-
-
-def _load_lm(folder: Path, config: dict[str, Any]) -> tuple[LanguageModel, dict[str, Tensor]]:
-    if "lm" not in config:
-        raise UserError(f"{folder} holds a codec, not a language model: give a MusicGen folder")
-    weights = _read_weights(folder / "model.safetensors")
-    lm = LanguageModel(**config["lm"])
-    _load_weights(lm, _strip(weights, "lm."), folder)
-    return lm.eval(), weights
-
-
-def _strip(weights: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {k.removeprefix(prefix): v for k, v in weights.items() if k.startswith(prefix)}
+    section, state = config.get("text_encoder"), read_tensors(weights, "text_encoder.")
+    return MusicGen(
+        _checked(config, "name", TEXT, path),
+        codec,
+        lm,
+        build_text_encoder(section, state, path, weights),
+        build_chroma(config.get("chroma"), path),
+        max_duration=_checked(config, "max_duration", SECONDS, path),
+    )
 
 
 def shipped() -> list[str]:
@@ -118,14 +133,8 @@ def shipped() -> list[str]:
     return sorted(path.parent.name for path in ASSETS.glob("*/codec.safetensors"))
 
 
-def _find(path_or_name: str | Path) -> Path:
-    for folder in (Path(path_or_name), ASSETS / path_or_name):
-        if (folder / "config.json").is_file():
-            return folder
-    raise UserError(f"no checkpoint at {path_or_name}: give a MusicGen folder with a config.json")
-
-
-def _read_config(folder: Path) -> dict[str, Any]:
+def read_config(folder: Path) -> dict[str, Any]:
+    """config.json of a native folder, which no later version than this one wrote."""
     path = folder / "config.json"
     config = read_json(path)
     try:
@@ -138,19 +147,31 @@ def _read_config(folder: Path) -> dict[str, Any]:
     return config
 
 
+def _build_lm(folder: Path, config: dict[str, Any], state: dict[str, Tensor]) -> LanguageModel:
+    return build_lm(config.get("lm"), state, folder / "config.json")
+
+
+def _checked(config: dict[str, Any], name: str, rule: Rule, path: Path) -> Any:
+    value = config.get(name)
+    if not rule.fits(value):
+        raise UserError(f"{path}: {name} is {brief(value)}, but should be {rule.wanted}")
+    return value
+
+
+def _mono(codec: Encodec | StereoCodec) -> Encodec:
+    return codec.mono if isinstance(codec, StereoCodec) else codec
+
+
+def _describe_codec(codec: Encodec | StereoCodec) -> dict[str, Any]:
+    check_savable(_mono(codec))
+    stereo = {"stereo": True} if isinstance(codec, StereoCodec) else {}
+    return {"codec": _mono(codec).config, **stereo, "codec_identity": codec.identity()}
+
+
+def _start(folder: Path) -> None:
+    """An interrupted rewrite must not leave an old description of new weights."""
+    (folder / "config.json").unlink(missing_ok=True)
+
+
 def _write_config(description: dict[str, Any], folder: Path) -> None:
     write_json({"format": FORMAT, "version": VERSION, **description}, folder / "config.json")
-
-
-def _read_weights(path: Path) -> dict[str, Tensor]:
-    # Half precision is for storage; the modules compute in float32 unless asked otherwise.
-    return {k: v.float() if v.is_floating_point() else v for k, v in read_tensors(path).items()}
-
-
-def _load_weights(module: nn.Module, weights: dict[str, Tensor], folder: Path) -> None:
-    try:
-        with torch.no_grad():
-            module.load_state_dict(weights)
-    except RuntimeError as error:
-        first = str(error).splitlines()[1].strip() if "\n" in str(error) else str(error)
-        raise UserError(f"{folder}: weights do not fit config.json: {first}") from None

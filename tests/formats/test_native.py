@@ -4,11 +4,20 @@ import json
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
+from musicgen_train.codec.stereo import StereoCodec
 from musicgen_train.conditioning.chroma import ChromaExtractor
-from musicgen_train.conditioning.text import WordTextEncoder
+from musicgen_train.conditioning.text import T5TextEncoder, WordTextEncoder
 from musicgen_train.errors import UserError
-from musicgen_train.formats import load_codec, load_lm, load_musicgen, save_codec, save_musicgen
+from musicgen_train.formats import (
+    load_codec,
+    load_lm,
+    load_musicgen,
+    native,
+    save_codec,
+    save_musicgen,
+)
 from musicgen_train.lm.model import LanguageModel
 from musicgen_train.musicgen import MusicGen
 
@@ -90,6 +99,160 @@ def test_a_musicgen_comes_back_and_generates_the_same(model, tmp_path):
         wavs.append(each.generate(["calm piano"], seeds=[3]))
     assert torch.equal(*wavs)
     assert loaded.chroma.config == model.chroma.config
+
+
+def edit(folder, **changes):
+    """Change keys of config.json, `lm__dim` deep inside; a value `...` drops one."""
+    path = folder / "config.json"
+    config = json.loads(path.read_text())
+    for key, value in changes.items():
+        *sections, name = key.split("__")
+        node = config
+        for section in sections:
+            node = node[section]
+        node[name] = value
+        if value is ...:
+            del node[name]
+    path.write_text(json.dumps(config))
+
+
+def test_a_folder_from_before_this_version_loads(model, tmp_path):
+    save_musicgen(model, tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    # As version 1 was first written: none of the options that came later.
+    old_lm = ("n_q", "card", "dim", "num_heads", "num_layers", "delays", "text_dim", "chroma_dim",
+              "fuse_text", "fuse_chroma", "chroma_length", "ffn_mult", "dropout")  # fmt: skip
+    old = ("format", "version", "name", "codec", "codec_identity", "text_encoder", "chroma",
+           "max_duration")  # fmt: skip
+    content = {name: config[name] for name in old} | {
+        "lm": {name: config["lm"][name] for name in old_lm}
+    }
+    assert content["version"] == 1
+    (tmp_path / "config.json").write_text(json.dumps(content))
+    loaded = load_musicgen(tmp_path)
+    ours, theirs = model.lm.state_dict(), loaded.lm.state_dict()
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+def test_a_model_without_conditions_comes_back(codec, tmp_path):
+    lm = LanguageModel(n_q=4, card=16, dim=16, num_heads=2, num_layers=1)
+    save_musicgen(MusicGen("plain", codec, lm), tmp_path)
+    loaded = load_musicgen(tmp_path)
+    assert loaded.text_encoder is None and loaded.chroma is None
+
+
+def test_a_stereo_model_comes_back(codec, tmp_path):
+    lm = LanguageModel(
+        n_q=8, card=16, dim=16, num_heads=2, num_layers=1, delays=[0, 0, 1, 1, 2, 2, 3, 3]
+    )
+    model = MusicGen("wide", StereoCodec(codec), lm)
+    save_musicgen(model, tmp_path)
+    loaded = load_musicgen(tmp_path)
+    assert json.loads((tmp_path / "config.json").read_text())["stereo"] is True
+    assert isinstance(loaded.codec, StereoCodec) and loaded.audio_channels == 2
+    assert loaded.codec.identity() == model.codec.identity() != codec.identity()
+    codes = torch.randint(16, (1, 8, 5))
+    assert torch.equal(loaded.codec.decode(codes), model.codec.decode(codes))
+    assert isinstance(load_codec(tmp_path), StereoCodec)
+
+
+def test_a_stereo_codec_comes_back_alone(codec, tmp_path):
+    save_codec(StereoCodec(codec), tmp_path)
+    loaded = load_codec(tmp_path)
+    assert isinstance(loaded, StereoCodec)
+    assert loaded.identity() == StereoCodec(codec).identity()
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_half_precision_halves_the_file_and_loads_as_float32(dtype, model, tmp_path):
+    save_musicgen(model, tmp_path / "whole")
+    save_musicgen(model, tmp_path / "half", dtype=dtype)
+    files = [load_file(tmp_path / f / "model.safetensors") for f in ("whole", "half")]
+    sizes = [sum(tensor.nbytes for tensor in file.values()) for file in files]
+    assert sizes[0] == 2 * sizes[1]
+    loaded = load_musicgen(tmp_path / "half")
+    for part in ("lm", "text_encoder"):
+        ours, theirs = getattr(model, part).state_dict(), getattr(loaded, part).state_dict()
+        for name, tensor in ours.items():
+            assert theirs[name].dtype == torch.float32
+            assert torch.equal(theirs[name], tensor.to(getattr(torch, dtype)).float()), name
+    assert loaded.codec.identity() == model.codec.identity()
+
+
+def test_a_weight_that_overflows_half_precision_is_said(model, tmp_path):
+    with torch.no_grad():
+        model.lm.heads.weight[0, 0] = 1e6
+    with pytest.raises(UserError, match="too large for float16: use bfloat16"):
+        save_musicgen(model, tmp_path, dtype="float16")
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_interrupted_rewrite_is_no_checkpoint(model, tmp_path, monkeypatch):
+    save_musicgen(model, tmp_path)
+
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(native, "write_tensors", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        save_musicgen(model, tmp_path)
+    with pytest.raises(UserError, match=r"no checkpoint at .* no config\.json"):
+        load_musicgen(tmp_path)
+
+
+def test_the_licence_and_the_training_are_kept(model, tmp_path):
+    save_musicgen(model, tmp_path, licence="MIT", training={"steps": 3})
+    config = json.loads((tmp_path / "config.json").read_text())
+    assert (config["licence"], config["training"]) == ("MIT", {"steps": 3})
+    load_musicgen(tmp_path)
+
+
+def test_a_t5_is_not_loaded_with_the_model(codec, tmp_path):
+    lm = LanguageModel(n_q=4, card=16, dim=16, num_heads=2, num_layers=1, text_dim=8)
+    save_musicgen(MusicGen("text", codec, lm, T5TextEncoder("nowhere/at-all", dim=8)), tmp_path)
+    loaded = load_musicgen(tmp_path)
+    assert loaded.text_encoder.name_or_path == "nowhere/at-all"
+    assert "text_encoder" not in str(load_file(tmp_path / "model.safetensors").keys())
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"name": ...}, "name is None, but should be a text"),
+        ({"name": ["a"]}, r"name is \['a'\]"),
+        ({"max_duration": 0}, "max_duration is 0, but should be a number of seconds above 0"),
+        ({"max_duration": "30"}, "max_duration is '30'"),
+        ({"stereo": "yes"}, "stereo is 'yes', but should be true or false"),
+        ({"stereo": True}, "trained on codes of codec"),
+        ({"codec_identity": ...}, "trained on codes of codec None"),
+        ({"text_encoder": "t5"}, "the text encoder is 't5', but only the types words and t5"),
+        ({"text_encoder__type": "os.system"}, "only the types words and t5 are known"),
+        ({"text_encoder__type": ["t5"]}, "only the types words and t5 are known"),
+        ({"text_encoder___target_": "os.system"}, "unknown option '_target_' of the text encoder"),
+        ({"text_encoder__dim": -8}, "the text encoder has dim -8, but should have a whole number"),
+        ({"text_encoder__dim": 16}, "weights do not fit: size mismatch"),
+        ({"text_encoder__vocab_size": 10**12}, "vocab_size 1000000000000, but should have"),
+        ({"text_encoder": None}, "describes no text encoder, but"),
+        ({"text_encoder": {"type": "t5", "dim": 8, "name_or_path": 3}}, "name_or_path 3, but"),
+        ({"chroma": 3}, "chroma is 3, but should be a mapping"),
+        ({"chroma__sample_rate": ...}, "chroma lacks sample_rate"),
+        ({"chroma__window": 10**9}, "chroma has window 1000000000, but should have"),
+        ({"chroma__code": "x"}, "unknown option 'code' of chroma"),
+        ({"lm": None}, "language model's config is NoneType"),
+        ({"lm__dim": 10**9}, "dim is 1000000000, but should be"),
+        ({"lm__num_layers": 10**9}, "num_layers is 1000000000, but should be"),
+        ({"lm__num_layers": 2}, r"do not fit the config: .* is missing"),
+        ({"lm__card": 32}, r"do not fit the config: the shape of "),
+        ({"lm___target_": "os.system"}, "unknown language model option '_target_'"),
+    ],
+    ids=str,
+)
+def test_a_config_that_builds_no_model_is_refused_in_a_line(changes, said, model, tmp_path):
+    save_musicgen(model, tmp_path)
+    edit(tmp_path, **changes)
+    with pytest.raises(UserError, match=said) as refused:
+        load_musicgen(tmp_path)
+    assert str(tmp_path) in str(refused.value) and "\n" not in str(refused.value)
 
 
 def test_the_language_model_loads_without_the_rest(model, tmp_path):

@@ -3,9 +3,9 @@ from pathlib import Path
 import pytest
 
 from musicgen_train.codec.encodec import Encodec
-from musicgen_train.evaluation.checkpoint_kind import is_codec
 from musicgen_train.formats import save_audiocraft_codec, save_codec, save_musicgen
 from musicgen_train.formats import save_transformers_codec as save_transformers
+from musicgen_train.formats.checkpoint_kind import is_codec
 from musicgen_train.musicgen import MusicGen
 from tests.conftest import TINY_CODEC
 from tests.evaluation.small_evaluation import small_parts
