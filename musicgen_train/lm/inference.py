@@ -1,6 +1,7 @@
 """Make a language model ready to generate fast, from outside: weights, compilation, graphs."""
 
 from collections.abc import Callable
+from typing import cast
 
 import torch
 from torch import nn
@@ -47,23 +48,27 @@ def prepare(
 def restore(lm: LanguageModel) -> None:
     """Give a prepared model plain float32 weights again, to move it, train it or save it."""
     lm.acceleration = None
-    for parent, name, module in inner_modules(lm):
-        if isinstance(module, PackedLinear | Int8Linear):
-            setattr(parent, name, module.unpack())
+    for parent, name in places(lm, PackedLinear, Int8Linear):
+        packed = cast(PackedLinear | Int8Linear, parent.get_submodule(name))
+        setattr(parent, name, packed.unpack())
     lm.float().requires_grad_(True)
 
 
 def replace_linears(lm: LanguageModel, make: Callable[[nn.Linear], nn.Module]) -> None:
     """Swap the matrices that every step reads: those of the layers, and the heads."""
-    for parent, name, module in inner_modules(lm):
-        if isinstance(module, nn.Linear) and parent is not lm.fuser:
-            setattr(parent, name, make(module))
+    for parent, name in places(lm, nn.Linear):
+        if parent is not lm.fuser:
+            setattr(parent, name, make(cast(nn.Linear, parent.get_submodule(name))))
 
 
-def inner_modules(lm: LanguageModel) -> list[tuple[nn.Module, str, nn.Module]]:
-    """Every module with the one that holds it, and its name there."""
+def places(lm: LanguageModel, *kinds: type[nn.Module]) -> list[tuple[nn.Module, str]]:
+    """Where modules of these kinds are: their parents and names.
+
+    Not they themselves: the list would keep them all in memory while they are replaced.
+    """
     return [
-        (parent, name, module)
+        (parent, name)
         for parent in lm.modules()
         for name, module in parent.named_children()
+        if isinstance(module, kinds)
     ]
