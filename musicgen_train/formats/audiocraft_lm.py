@@ -69,7 +69,11 @@ def read_audiocraft_musicgen(folder: Path) -> MusicGen:
 
 
 def save_audiocraft_musicgen(model: MusicGen, folder: str | Path) -> Path:
-    """Write a MusicGen as audiocraft exports it; what it cannot hold is a `UserError`."""
+    """Write a MusicGen as audiocraft exports it; what it cannot hold is a `UserError`.
+
+    audiocraft's `MusicGen.get_pretrained` itself stops at windows of 18 s or less; its loaders
+    load_lm_model and load_compression_model take any.
+    """
     folder = Path(folder)
     content = {
         "best_state": _state(model),
