@@ -283,15 +283,20 @@ class MusicGen:
             prompt = batched("prompt", prompt)
             request = self._with_prompt(request, prompt, prompt_sample_rate)
         piece = piece_length(self.codec, chunk_duration)
-        return self._stream(request, piece, callback, progress)
+        return self._stream(request, self.params, piece, callback, progress)
 
     def _stream(
-        self, request: Request, piece: int, callback: Callback | None, progress: bool
+        self,
+        request: Request,
+        params: GenerationParams,
+        piece: int,
+        callback: Callback | None,
+        progress: bool,
     ) -> Generator[Tensor, None, None]:
         # `closing`: a consumer that stops halfway ends the language model's loop at once.
         with (
             reporting(callback, progress) as report,
-            closing(self._compose(request, piece, report)) as pieces,
+            closing(self._compose(request, params, piece, report)) as pieces,
         ):
             yield from decode_pieces(self.codec, pieces)
 
@@ -305,24 +310,24 @@ class MusicGen:
     ) -> Generated:
         """All codes, then all audio: tensors, or lists of one tensor per sample."""
         with reporting(callback, progress) as report:
-            (codes,) = self._compose(request, max(request.lengths), report)
+            (codes,) = self._compose(request, self.params, max(request.lengths), report)
         rows = [row[:, :n] for row, n in zip(codes, request.lengths, strict=True)]
         wavs = decode_rows(self.codec, rows)
         wav, codes = (wavs, rows) if listed else (torch.stack(wavs), codes)
         return (wav, codes) if return_tokens else wav
 
     def _compose(
-        self, request: Request, piece: int, report: Callback
+        self, request: Request, params: GenerationParams, piece: int, report: Callback
     ) -> Generator[Tensor, None, None]:
         """The codes of a request, `piece` frames at a time."""
         return compose(
             self.lm,
             request,
             size=round(self.max_duration * self.frame_rate),
-            stride=self.params.stride(self.max_duration, self.frame_rate),
+            stride=params.stride(self.max_duration, self.frame_rate),
             frame_rate=self.frame_rate,
             piece=piece,
-            sampling=self.params.sampling(),
+            sampling=params.sampling(),
             report=report,
         )
 

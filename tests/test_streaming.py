@@ -97,6 +97,20 @@ def test_a_long_prompt_is_heard_before_the_first_step(mono):
     stream.close()
 
 
+def test_streams_of_one_model_do_not_disturb_each_other(mono):
+    mono.set_generation_params(duration=1.3)
+    calm = mono.generate_stream(["calm"], 0.2, seeds=[1])
+    mono.set_generation_params(duration=1.3, cfg_coef=1.0, top_k=3)
+    loud = mono.generate_stream(["loud"], 0.2, seeds=[2])
+    alone = mono.generate(["loud"], seeds=[2])
+    # Both go on by turns, each with the parameters that held when it was asked for.
+    calm_chunks, loud_chunks = zip(*zip(calm, loud, strict=True), strict=True)
+    torch.testing.assert_close(torch.cat(loud_chunks, -1), alone, rtol=0, atol=1e-5)
+    mono.set_generation_params(duration=1.3)
+    expected = mono.generate(["calm"], seeds=[1])
+    torch.testing.assert_close(torch.cat(calm_chunks, -1), expected, rtol=0, atol=1e-5)
+
+
 def test_closing_the_stream_cancels_at_once(mono):
     mono.set_generation_params(duration=2.0)
     expected = mono.generate(["rock"], seeds=[1])
