@@ -152,6 +152,17 @@ def test_chroma_of_another_window_is_refused(datasets):
     assert not Path("runs").exists()
 
 
+def test_a_melody_that_is_added_trains_at_the_datasets_rate_and_no_other(datasets):
+    added = "conditioning.fuse_chroma=sum"
+    with pytest.raises(UserError, match=r"has 0.078125 chroma frames.*chroma_rate says 0.15625"):
+        train.run(config("lm_demo", datasets, added))
+    assert not Path("runs").exists()
+    rate = "conditioning.chroma_rate=0.078125"
+    run_dir = fit(config("lm_demo", datasets, added, rate, "max_steps=1"))
+    model = load_musicgen(run_dir / "model")
+    assert model.lm.config["fuse_chroma"] == "sum" and model.lm.chroma_rate == 0.078125
+
+
 def test_what_is_no_checkpoint_of_this_model_is_refused(datasets):
     run_dir = fit(config("codec_tiny", datasets, "max_steps=2"))
     last = run_dir / "checkpoints" / "last.ckpt"

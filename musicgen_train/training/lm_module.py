@@ -81,6 +81,12 @@ class MusicGenModule(L.LightningModule):
                     f"chroma {name} of the dataset is {made[name]}, but conditioning.chroma says "
                     f"{self.chroma.config[name]}: prepare the music with the latter, or change it"
                 )
+        rate = self.chroma.sample_rate / self.chroma.hop / datamodule.index.info["frame_rate"]
+        if self.lm.config["fuse_chroma"] == "sum" and abs(rate - self.lm.chroma_rate) > 1e-6:
+            raise UserError(
+                f"the dataset has {rate:g} chroma frames per codec frame, but "
+                f"conditioning.chroma_rate says {self.lm.chroma_rate:g}: set it to the former"
+            )
 
     def estimate(self, datamodule: MusicDataModule) -> StepEstimate:
         """Memory and time of a step on batches of this shape; nothing is trained."""
