@@ -78,7 +78,7 @@ class MusicGen:
 
         name: small, medium, melody, large, melody-large, stereo-…; a repository of the hub; or a
         checkpoint's folder or file. weights: float32, bfloat16, float16 (GPU) or int8 (CPU).
-        compile: spend a minute at first on steps that are then faster.
+        compile: spend a minute at first on steps that are then faster (on a GPU also CUDA graphs).
         """
         from musicgen_train.formats import load_musicgen
 
@@ -92,7 +92,8 @@ class MusicGen:
         from musicgen_train.lm.inference import prepare
 
         try:
-            prepare(self.lm, weights=weights, compile=compile)
+            graphs = compile and self.device.type == "cuda"
+            prepare(self.lm, weights=weights, compile=compile, cuda_graphs=graphs)
         except ValueError as error:
             raise UserError(str(error)) from None
         self._preparation = {"weights": weights, "compile": compile}
