@@ -1,6 +1,6 @@
 """How conditions enter the transformer: prepended to the audio, attended to, or added to it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -78,7 +78,7 @@ class Fuser(nn.Module):
         """Conditions of `batch_size` rows, repeated for each branch; False is the null branch.
 
         The null branch (guidance) has the lengths of the conditional one and no chroma; its text is
-        zeros, or the negative text.
+        zeros, or in rows that have one the negative text.
         """
         for given in (text, negative_text):
             if given is not None and self.text_proj is None:
@@ -94,7 +94,8 @@ class Fuser(nn.Module):
             tokens, exists = self._text_tokens(self.text_proj, batch_size, text)
             null = torch.zeros_like(tokens), exists
             if negative_text is not None:
-                null = self._text_tokens(self.text_proj, batch_size, negative_text)
+                negative = self._text_tokens(self.text_proj, batch_size, negative_text)
+                null = choose_rows(negative_text[1].any(dim=1), negative, null)
             stacked = stack((tokens, exists), null, branches)
             if self.fuse["text"] == "sum":
                 stacked = mean_token(*stacked)
@@ -137,12 +138,26 @@ def null_chroma(batch_size: int, n_frames: int, n_chroma: int = 12) -> Tensor:
 
 def stack(given: Tokens, null: Tokens, branches: Sequence[bool]) -> Tokens:
     """The branches' tokens one under the other; the shorter ones are padded."""
-    chosen = [given if branch else null for branch in branches]
-    longest = max(exists.shape[1] for _, exists in chosen)
-    missing = [longest - exists.shape[1] for _, exists in chosen]
-    tokens = [F.pad(t, (0, 0, 0, n)) for (t, _), n in zip(chosen, missing, strict=True)]
-    exists = [F.pad(e, (0, n)) for (_, e), n in zip(chosen, missing, strict=True)]
+    tokens, exists = zip(*pad_alike(given if b else null for b in branches), strict=True)
     return torch.cat(tokens), torch.cat(exists)
+
+
+def choose_rows(chosen: Tensor, a: Tokens, b: Tokens) -> Tokens:
+    """Rows of a where `chosen` [B], else of b; the shorter ones are padded."""
+    rows = chosen.to(a[0].device, torch.bool)[:, None]
+    (a_tokens, a_exists), (b_tokens, b_exists) = pad_alike((a, b))
+    return a_tokens.where(rows[..., None], b_tokens), a_exists.where(rows, b_exists)
+
+
+def pad_alike(several: Iterable[Tokens]) -> list[Tokens]:
+    """Pad at the end to the length of the longest."""
+    several = list(several)
+    longest = max(exists.shape[1] for _, exists in several)
+    missing = [longest - exists.shape[1] for _, exists in several]
+    return [
+        (F.pad(tokens, (0, 0, 0, n)), F.pad(exists, (0, n)))
+        for (tokens, exists), n in zip(several, missing, strict=True)
+    ]
 
 
 def mean_token(tokens: Tensor, exists: Tensor) -> Tokens:

@@ -225,6 +225,11 @@ def test_a_negative_text_takes_the_place_of_the_null_text(place):
     assert torch.equal(only, model.generate(12, negative, cfg_coef=1.0, **options))
     guided = model.generate(12, text, negative_text=negative, cfg_coef=3.0, **options)
     assert not torch.equal(guided, model.generate(12, text, cfg_coef=3.0, **options))
+    # A row whose negative text is empty is guided as if nobody had one.
+    mixed = (negative[0], negative[1] * torch.tensor([[1], [0]]))
+    half = model.generate(12, text, negative_text=mixed, cfg_coef=3.0, **options)
+    assert torch.equal(half[0], guided[0])
+    assert torch.equal(half[1], model.generate(12, text, cfg_coef=3.0, **options)[1])
     # Without a text it is still avoided, and its length may differ from the text's.
     longer = (torch.ones(2, 7, 8), torch.ones(2, 7))
     assert model.generate(5, negative_text=longer, seeds=[1, 2]).shape == (2, 3, 5)
