@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from musicgen_train.long_form import Window, windows
+from musicgen_train.long_form import Window, window_seed, windows
 from tests.small_musicgen import FRAMES, RATE, WINDOW, tiny, tone
 
 
@@ -40,6 +40,13 @@ def test_windows_cover_everything_once(total, known, size, stride):
 
 def test_windows_slide_as_drawn():
     assert list(windows(10, 0, 5, 3)) == [Window(0, 0, 5), Window(3, 5, 8), Window(6, 8, 10)]
+
+
+def test_every_window_draws_its_own_noise_and_the_first_the_samples():
+    seeds = [[window_seed(seed, start) for start in (0, 30, 60)] for seed in (0, 7, 2**62)]
+    assert [row[0] for row in seeds] == [0, 7, 2**62]
+    assert len({seed for row in seeds for seed in row}) == 9
+    assert all(0 <= seed < 2**63 for row in seeds for seed in row)
 
 
 @pytest.mark.parametrize("stride", [0.3, 0.6, 0.9])

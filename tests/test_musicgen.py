@@ -142,13 +142,6 @@ def test_a_melody_of_any_length_will_do(model, seconds):
     assert not torch.equal(codes[0], codes[1])
 
 
-def test_a_short_melody_is_repeated(model):
-    once = tone(0.25, 200.0)
-    twice = torch.cat([once] * 6, dim=1)
-    make = [model.generate_with_chroma([""], m[None], RATE, seeds=[1]) for m in (once, twice)]
-    assert torch.equal(*make)
-
-
 def test_stereo_models_make_stereo_from_a_mono_prompt():
     stereo = tiny(stereo=True)
     stereo.set_generation_params(duration=0.6)
