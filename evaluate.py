@@ -30,9 +30,9 @@ def main(cfg: DictConfig) -> None:
     import torch
     from omegaconf import OmegaConf
 
-    from musicgen_train.formats.checkpoint_kind import is_codec
     from musicgen_train.evaluation.stages import Stages
     from musicgen_train.evaluation.terminal import print_measurements
+    from musicgen_train.formats.checkpoint_kind import is_codec
 
     if cfg.num_threads:
         torch.set_num_threads(cfg.num_threads)
@@ -130,9 +130,9 @@ def measure_codec(
     """Send held-out music, or a folder of it, through a codec and measure what is lost."""
     from musicgen_train.evaluation.codec_evaluation import evaluate_codec
     from musicgen_train.evaluation.codec_inputs import dataset_inputs, folder_inputs
-    from musicgen_train.formats import load_codec
+    from musicgen_train.formats import load_encodec
 
-    codec = load_codec(cfg.ckpt)
+    codec = load_encodec(cfg.ckpt)
     if cfg.reference:
         inputs = folder_inputs(codec, Path(cfg.reference))
     else:

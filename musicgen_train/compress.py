@@ -48,10 +48,10 @@ def main(argv: list[str] | None = None) -> None:
 
     from musicgen_train.codec.folding import fold_weight_norm
     from musicgen_train.coded_audio import read_codes, write_codes
-    from musicgen_train.formats import load_codec
+    from musicgen_train.formats import load_encodec
 
     device = args.device or ("cuda" if torch.cuda.is_available() else "cpu")
-    codec = fold_weight_norm(load_codec(args.codec))
+    codec = fold_weight_norm(load_encodec(args.codec))
     try:
         codec.to(device)
     except (RuntimeError, AssertionError) as error:  # torch says so by either

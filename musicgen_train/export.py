@@ -67,6 +67,8 @@ def export(args: argparse.Namespace, folder: Path) -> tuple[str, list[str]]:
     # Here, not above: torch takes seconds, and --help must not wait for it.
     from musicgen_train.formats.checkpoint_kind import is_codec
 
+    if args.format == "transformers":
+        _silence_transformers()
     if args.pointer:
         export_pointer(args.checkpoint, folder)
         return "codec", []
@@ -116,7 +118,7 @@ def export_codec(args: argparse.Namespace, folder: Path) -> list[str]:
         formats.save_codec(codec, folder)
     elif isinstance(codec, StereoCodec):
         raise UserError(
-            f"{args.format} has no stereo codec made of a mono one: export it as native"
+            f"{args.format} has no stereo codec of a mono one: export it as native"
         )
     elif args.format == "audiocraft":
         formats.save_audiocraft_codec(codec, folder)
@@ -177,6 +179,14 @@ def _describe(folder: Path, card: str, source: Provenance) -> None:
     (folder / "README.md").write_text(card)
     if source.metrics is not None:
         shutil.copyfile(source.metrics, folder / "metrics.json")
+
+
+def _silence_transformers() -> None:
+    """What it says while it loads is no news here; errors still are."""
+    from transformers.utils import logging
+
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
 
 
 def _melody_remarks(model: MusicGen) -> list[str]:

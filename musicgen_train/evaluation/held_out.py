@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from torch import Tensor
 
 from musicgen_train.codec.encodec import Encodec
+from musicgen_train.codec.stereo import StereoCodec
 from musicgen_train.data.index import DatasetIndex, load_index
 from musicgen_train.data.segments import SegmentReader
 from musicgen_train.data.shards import ShardReader
@@ -93,7 +94,9 @@ def find_held_out(
     return index, rows, used
 
 
-def check_sound(codec: Encodec, channels: int, sample_rate: int, dataset: Path | str) -> None:
+def check_sound(
+    codec: Encodec | StereoCodec, channels: int, sample_rate: int, dataset: Path | str
+) -> None:
     """Refuse a dataset whose audio the codec cannot take as it is."""
     if sample_rate != codec.sample_rate or channels != codec.channels:
         raise UserError(

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from musicgen_train.codec.encodec import Encodec
+from musicgen_train.codec.stereo import StereoCodec
 from musicgen_train.conditioning.chroma import ChromaExtractor, fit_length, one_hot
 from musicgen_train.evaluation.held_out import Segment
 from musicgen_train.lm.model import LanguageModel
@@ -21,7 +22,7 @@ M = TypeVar("M", bound=nn.Module)
 class Parts:
     """The parts of a MusicGen that evaluation drives."""
 
-    codec: Encodec
+    codec: Encodec | StereoCodec
     lm: LanguageModel
     text_encoder: Any = None
     chroma: ChromaExtractor | None = None
@@ -41,6 +42,8 @@ class Sampling:
 
 def untrained_like(module: M, seed: int) -> M:
     """A module of the same shape with fresh random weights."""
+    if isinstance(module, StereoCodec):
+        return type(module)(untrained_like(module.mono, seed))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return type(module)(**module.config).eval()  # type: ignore[operator,arg-type]
@@ -109,7 +112,9 @@ def generate_wavs(
 
 
 @torch.inference_mode()
-def round_trip(codec: Encodec, wavs: Tensor, batch_size: int = 8) -> tuple[Tensor, Tensor]:
+def round_trip(
+    codec: Encodec | StereoCodec, wavs: Tensor, batch_size: int = 8
+) -> tuple[Tensor, Tensor]:
     """Codes [n, K, T] of wavs [n, C, N] and what the codec makes of them, [n, C, N]."""
     codes, recons = [], []
     for wav in wavs.split(batch_size):

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from torch import Tensor
 
 from musicgen_train.codec.encodec import Encodec
+from musicgen_train.codec.stereo import StereoCodec
 from musicgen_train.evaluation.chroma_agreement import (
     ChromaAgreement,
     chroma_agreement,
@@ -87,7 +88,7 @@ def fidelity_measurements(
 
 
 def codebook_measurements(
-    codec: Encodec, counts: Tensor, fresh: Tensor, n: int
+    codec: Encodec | StereoCodec, counts: Tensor, fresh: Tensor, n: int
 ) -> list[Measurement]:
     """How much of its codebooks the codec uses on n clips, and its bitrate.
 

@@ -3,7 +3,6 @@
 import inspect
 import math
 import re
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from musicgen_train.codec.encodec import Encodec
 from musicgen_train.codec.folding import FoldedEncodec
 from musicgen_train.errors import UserError
 from musicgen_train.formats.files import brief
+from musicgen_train.formats.options import number, whole
 
 # torch named the two halves of weight norm otherwise before 2.0, and transformers too.
 _OLD_NAMES = (
@@ -22,23 +22,11 @@ _OLD_NAMES = (
 )
 
 
-def _whole(lowest: int, highest: int) -> tuple[str, Callable[[Any], bool]]:
-    return f"a whole number from {lowest} to {highest}", (
-        lambda value: type(value) is int and lowest <= value <= highest
-    )
-
-
-def _number(lowest: float, highest: float) -> tuple[str, Callable[[Any], bool]]:
-    return f"a number from {lowest:g} to {highest:g}", (
-        lambda value: type(value) in (int, float) and lowest <= value <= highest
-    )
-
-
-_SIZE = _whole(1, 2**20)
-_DEPTH = _whole(0, 64)
+_SIZE = whole(1, 2**20)
+_DEPTH = whole(0, 64)
 _TRUTH = ("true or false", lambda value: type(value) is bool)
 _SPECIAL = {
-    "n_q": _whole(1, 1024),
+    "n_q": whole(1, 1024),
     "n_residual_layers": _DEPTH,
     "lstm": _DEPTH,
     "ratios": (
@@ -49,10 +37,10 @@ _SPECIAL = {
             and all(type(r) is int and 1 <= r <= 1024 for r in value)
         ),
     ),
-    "trim_right_ratio": _number(0, 1),
-    "decay": _number(0, 1),
-    "dead_code_threshold": _number(0, math.inf),
-    "chunk_overlap": _number(0, 0.99),
+    "trim_right_ratio": number(0, 1),
+    "decay": number(0, 1),
+    "dead_code_threshold": number(0, math.inf),
+    "chunk_overlap": number(0, 0.99),
     "chunk_duration": ("null or a number of seconds above 0", lambda value: (
         value is None or (type(value) in (int, float) and 0 < value < math.inf)
     )),

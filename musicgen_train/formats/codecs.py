@@ -38,6 +38,17 @@ def load_codec(path_or_name: str | Path) -> Encodec | StereoCodec:
     return _read_folder(fetch_codec(repository))
 
 
+def load_encodec(path_or_name: str | Path) -> Encodec:
+    """As `load_codec`, for what works on one codec only: a stereo pair of it is refused."""
+    codec = load_codec(path_or_name)
+    if isinstance(codec, StereoCodec):
+        raise UserError(
+            f"{path_or_name} is a stereo codec made of a mono one, which cannot be taken here: "
+            "give the mono codec that it was made of"
+        )
+    return codec
+
+
 def _read_folder(folder: Path) -> Encodec | StereoCodec:
     config, audiocraft = folder / "config.json", folder / FILE_NAME
     if not config.is_file():

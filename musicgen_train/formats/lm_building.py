@@ -11,36 +11,28 @@ from torch import Tensor
 
 from musicgen_train.errors import UserError
 from musicgen_train.formats.files import brief
+from musicgen_train.formats.options import Rule, whole
 from musicgen_train.lm.model import LanguageModel
-
-Rule = tuple[str, Callable[[Any], bool]]  # what a value should be, and whether it is
-
-
-def _whole(lowest: int, highest: int) -> Rule:
-    return f"a whole number from {lowest} to {highest}", (
-        lambda value: type(value) is int and lowest <= value <= highest
-    )
 
 
 def _or_null(rule: Rule) -> Rule:
-    said, fits = rule
-    return f"null or {said}", lambda value: value is None or fits(value)
+    return Rule(f"null or {rule.wanted}", lambda value: value is None or rule.fits(value))
 
 
-_SIZE = _whole(1, 2**20)
+_SIZE = whole(1, 2**20)
 _PLACE = (
     "cross, prepend or sum",
     lambda value: isinstance(value, str) and value in ("cross", "prepend", "sum"),
 )
-_RULES: dict[str, Rule] = {
-    "n_q": _whole(1, 1024),
+_RULES: dict[str, tuple[str, Callable[[Any], bool]]] = {
+    "n_q": whole(1, 1024),
     "card": _SIZE,
     "dim": (
         "an even number from 4 to 65536",
         lambda value: type(value) is int and 4 <= value <= 2**16 and value % 2 == 0,
     ),
-    "num_heads": _whole(1, 1024),
-    "num_layers": _whole(1, 1024),
+    "num_heads": whole(1, 1024),
+    "num_layers": whole(1, 1024),
     "delays": (
         "null or whole numbers from 0 to 1024",
         lambda value: value is None or (
@@ -57,7 +49,7 @@ _RULES: dict[str, Rule] = {
     "chroma_rate": ("null or a number above 0", lambda value: value is None or (
         type(value) in (int, float) and 0 < value < math.inf
     )),
-    "ffn_mult": _whole(1, 64),
+    "ffn_mult": whole(1, 64),
     "dropout": (
         "a number from 0 to 1", lambda value: type(value) in (int, float) and 0 <= value <= 1
     ),

@@ -1,5 +1,9 @@
 """Names of the hub: what they stand for, and what is said where they cannot be had."""
 
+import fnmatch
+import shutil
+from pathlib import Path
+
 import huggingface_hub
 import pytest
 from huggingface_hub.errors import LocalEntryNotFoundError
@@ -7,12 +11,20 @@ from huggingface_hub.errors import LocalEntryNotFoundError
 from musicgen_train.errors import UserError
 from musicgen_train.formats import (
     load_codec,
+    load_lm,
+    load_musicgen,
     save_audiocraft_codec,
     save_audiocraft_pointer,
+    save_musicgen,
     save_transformers_codec,
 )
 from musicgen_train.formats.hub import hub_id
+from musicgen_train.lm.model import LanguageModel
+from musicgen_train.musicgen import MusicGen
 from tests.formats.small_codecs import assert_same_codec, trained
+from tests.formats.small_lms import their_model
+
+GOLDEN = Path(__file__).parents[1] / "golden"
 
 
 @pytest.fixture(autouse=True)
@@ -87,6 +99,96 @@ def test_without_a_network_one_line_says_what_to_put_where(tmp_path):
     with pytest.raises(UserError, match="cannot be downloaded") as raised:
         load_codec(tmp_path / "pointer")
     assert str(raised.value).endswith(f"into {tmp_path / 'pointer' / 'encodec_32khz'}")
+
+
+@pytest.mark.parametrize("name", ["small", "facebook/musicgen-small"])
+def test_a_released_model_is_taken_from_the_cache(name, tmp_path):
+    folder = cached("facebook/musicgen-small", tmp_path)
+    their_model("text", folder)
+    assert load_musicgen(name).lm.n_q == load_lm(name).n_q == 4
+    assert load_musicgen(name).text_encoder.name_or_path == "facebook/musicgen-small"
+
+
+def test_a_model_of_anybody_is_taken_from_the_cache(codec, tmp_path):
+    lm = LanguageModel(n_q=4, card=16, dim=16, num_heads=2, num_layers=1)
+    folder = cached("someone/their-model", tmp_path)
+    save_musicgen(MusicGen("theirs", codec, lm), folder)
+    assert load_musicgen("someone/their-model").name == "theirs"
+
+
+def test_audiocrafts_files_serve_where_there_are_no_others(tmp_path):
+    folder = cached("facebook/musicgen-melody", tmp_path)
+    shutil.copytree(GOLDEN / "audiocraft_melody", folder)
+    assert load_musicgen("melody").chroma is not None
+    # config.json alone, as a codec's lookup leaves it, is no reason against them.
+    (folder / "config.json").write_text('{"model_type": "musicgen_melody"}')
+    assert load_lm("melody").config["chroma_dim"] == 12
+
+
+def test_safetensors_come_before_audiocrafts_files(tmp_path):
+    folder = cached("facebook/musicgen-small", tmp_path)
+    their_model("text", folder)
+    for file in ("state_dict.bin", "compression_state_dict.bin"):
+        shutil.copy(GOLDEN / "audiocraft_text" / file, folder)
+    assert load_musicgen("small").sample_rate == 3200
+
+
+@pytest.mark.parametrize("lacking", ["model-00002-of-00002.safetensors", "tokenizer.json"])
+def test_an_incomplete_cache_is_completed(lacking, tmp_path, monkeypatch):
+    folder = cached("facebook/musicgen-small", tmp_path)
+    model = their_model("text", folder)
+    (folder / "model.safetensors").unlink()
+    model.save_pretrained(folder, max_shard_size="60KB")
+    whole = len(list(folder.glob("model-*")))
+    file = folder / lacking.replace("00002.s", f"{whole:05d}.s")
+    content = file.read_bytes()
+    file.unlink()
+    real, asked = huggingface_hub.snapshot_download, []
+
+    def download(repository, *, allow_patterns, local_files_only):
+        if not local_files_only:
+            asked.append((repository, allow_patterns))
+            file.write_bytes(content)
+        return real(repository, allow_patterns=allow_patterns, local_files_only=True)
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
+    load_musicgen("small")
+    ((repository, patterns),) = asked
+    assert repository == "facebook/musicgen-small"
+    wanted = ("config.json", "generation_config.json", "tokenizer.json", file.name)
+    for name in (*wanted, "model.safetensors", "model.safetensors.index.json"):
+        assert any(fnmatch.fnmatch(name, pattern) for pattern in patterns), name
+    for name in ("state_dict.bin", "pytorch_model.bin", "flax_model.msgpack", "song.wav"):
+        assert not any(fnmatch.fnmatch(name, pattern) for pattern in patterns), name
+
+
+def test_without_its_tokenizer_a_cached_model_is_a_language_model_still(tmp_path):
+    folder = cached("facebook/musicgen-small", tmp_path)
+    their_model("text", folder)
+    for file in folder.glob("tokenizer*"):
+        file.unlink()
+    assert load_lm("small").n_q == 4
+
+
+@pytest.mark.parametrize("name", ["stereo-small", "facebook/musicgen-stereo-small"])
+@pytest.mark.parametrize("load", [load_lm, load_musicgen])
+def test_an_absent_model_says_which_files_to_put_where(name, load, tmp_path):
+    with pytest.raises(UserError, match=r"cannot be downloaded \(no network here\)") as raised:
+        load(name)
+    said = str(raised.value)
+    for file in ("config.json", "model.safetensors", "tokenizer.json", "state_dict.bin",
+                 "compression_state_dict.bin"):  # fmt: skip
+        assert file in said
+    place = "facebook/musicgen-stereo-small"
+    assert said.endswith(f"into the folder {place} here") and "\n" not in said
+    their_model("stereo text", tmp_path / place)  # as was told
+    assert load_musicgen(name).audio_channels == 2
+
+
+def test_a_codec_on_the_hub_is_no_model(tmp_path):
+    save_transformers_codec(trained(lstm=1), cached("someone/codec", tmp_path))
+    with pytest.raises(UserError, match="holds a codec, not a language model"):
+        load_musicgen("someone/codec")
 
 
 @pytest.mark.parametrize("path", ["nowhere", "./runs/nowhere", "/nowhere/codec", "runs/a/b"])

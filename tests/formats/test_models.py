@@ -12,6 +12,7 @@ from musicgen_train.conditioning import text
 from musicgen_train.errors import UserError
 from musicgen_train.formats import (
     load_codec,
+    load_encodec,
     load_lm,
     load_musicgen,
     native,
@@ -145,3 +146,11 @@ def test_other_things_are_said_to_be_no_checkpoint(tmp_path):
 
 def test_what_ships_is_listed():
     assert native.shipped() == ["codec_tiny"]
+
+
+def test_what_takes_one_codec_refuses_a_stereo_pair(codec, tmp_path):
+    save_codec(StereoCodec(codec), tmp_path / "pair")
+    with pytest.raises(UserError, match="pair is a stereo codec made of a mono one"):
+        load_encodec(tmp_path / "pair")
+    save_codec(codec, tmp_path / "mono")
+    assert load_encodec(tmp_path / "mono").identity() == codec.identity()
