@@ -45,10 +45,12 @@ def fetch_codec(repository: str, place: str = "a folder, and name that") -> Path
 
     `place` is where else the user may put the files.
     """
-    found = [(files, lambda folder, last=files[-1]: any(folder.glob(last)))
-             for files in _CODEC_FILES]  # fmt: skip
-    folder, reason = _fetch(repository, [(offline, *each) for offline in (True, False)
-                                         for each in found], "no codec is in it")  # fmt: skip
+    attempts = [
+        (offline, files, lambda folder, weights=files[-1]: any(folder.glob(weights)))
+        for offline in (True, False)
+        for files in _CODEC_FILES
+    ]
+    folder, reason = _fetch(repository, attempts, "no codec is in it")
     if folder is not None:
         return folder
     raise UserError(

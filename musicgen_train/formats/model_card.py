@@ -45,7 +45,7 @@ def musicgen_card(model: MusicGen, layout: Layout, folder: str, source: Provenan
             *(["stereo"] if model.audio_channels == 2 else [])]  # fmt: skip
     values = {
         "folder": folder,
-        "prompt": "calm piano" if model.lm.config["text_dim"] else "",
+        "prompt": "calm piano" if model.text_encoder is not None else "",
         "channels": model.audio_channels,
         "sample_rate": model.sample_rate,
         "kind": f"Musicgen{'Melody' if melody else ''}ForConditionalGeneration",
@@ -84,7 +84,7 @@ def codec_card(
 
 
 def _card(*parts: str) -> str:
-    return "\n".join(part for part in parts if part)
+    return "\n\n".join(part.strip() for part in parts if part) + "\n"
 
 
 def _front_matter(layout: Layout, licence: str | None, tags: list[str], task: str | None) -> str:
@@ -105,13 +105,13 @@ def _musicgen_facts(model: MusicGen) -> dict[str, str]:
     lm, config = model.lm, model.lm.config
     how = {"cross": "by cross-attention", "prepend": "prepended", "sum": "added to the music"}
     conditions = []
-    if config["text_dim"]:
+    if config["text_dim"] and model.text_encoder is not None:
         encoder = model.text_encoder
         name = "own word embeddings"
         if isinstance(encoder, T5TextEncoder):
             name = Path(encoder.name_or_path).name
         conditions.append(f"text ({name}, {how[config['fuse_text']]})")
-    if config["chroma_dim"]:
+    if config["chroma_dim"] and model.chroma is not None:
         conditions.append(f"melody (chroma, {how[config['fuse_chroma']]})")
     return {
         "language model": f"{config['num_layers']} layers, width {lm.dim}, "
