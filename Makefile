@@ -31,6 +31,7 @@ lint: $(STAMP)
 bench: $(STAMP)
 	$(BIN)/python -m benchmarks.train_step
 	$(BIN)/python -m benchmarks.codec
+	$(BIN)/python -m benchmarks.generate
 
 clean:
 	rm -rf .venv runs/demo build dist *.egg-info .pytest_cache .ruff_cache

@@ -117,14 +117,19 @@ def our_run(lm: "LanguageModel", text: "Tensor", steps: int) -> tuple[float, "Te
     raise AssertionError("a generation has a last step")
 
 
-def their_run(model: Any, ids: "Tensor", steps: int) -> tuple[float, "Tensor"]:
+def their_run(model: Any, text: "Tensor", steps: int) -> tuple[float, "Tensor"]:
     """The same with `generate`, whose steps a stopping criterion watches."""
     import torch
+    from transformers.modeling_outputs import BaseModelOutput
 
     from musicgen_train.lm.delay import default_delays, undelay
 
     times: list[float] = []
     delayed = torch.empty(0)
+    # Our text instead of its T5's: the models are to see the same, whatever their type.
+    hidden = BaseModelOutput(last_hidden_state=text.to(model.dtype))
+    model.text_encoder.forward = lambda *_, **__: hidden
+    ids = torch.ones(text.shape[:2], dtype=torch.long, device=text.device)
 
     def watch(sequence: "Tensor", scores: Any, **_: Any) -> "Tensor":
         nonlocal delayed
@@ -134,10 +139,10 @@ def their_run(model: Any, ids: "Tensor", steps: int) -> tuple[float, "Tensor"]:
         return torch.zeros(len(sequence), dtype=torch.bool, device=sequence.device)
 
     model.generate(
-        input_ids=ids, attention_mask=torch.ones_like(ids), do_sample=False, guidance_scale=3.0,
+        input_ids=ids, attention_mask=ids, do_sample=False, guidance_scale=3.0,
         max_new_tokens=steps + N_Q - 1, stopping_criteria=[watch],
     )  # fmt: skip
-    codes = undelay(delayed.view(len(ids), N_Q, -1)[..., 1:], default_delays(N_Q))
+    codes = undelay(delayed.view(len(text), N_Q, -1)[..., 1:], default_delays(N_Q))
     return (times[-1] - times[WARM - 1]) / (len(times) - WARM), codes
 
 
@@ -156,15 +161,13 @@ def compare(
     """One row a model of ours: steps a second, ratios to each peer, tokens equal to the first's."""
     import torch
 
-    peer = next(iter(peers.values()))
-    ids = torch.randint(32, (batch, TEXT_LENGTH), device=peer.device)
-    with torch.no_grad():
-        text = peer.text_encoder(ids).last_hidden_state.float()
+    device = next(iter(models.values())).device
+    text = torch.randn(batch, TEXT_LENGTH, TEXT_DIM, device=device)
     runs: dict[str, list[tuple[float, Tensor]]] = {name: [] for name in [*peers, *models]}
     for i in range(rounds):
         print(f"batch {batch}, round {i + 1} of {rounds} ...", flush=True)
         for name, peer in peers.items():
-            runs[name].append(their_run(peer, ids, steps))
+            runs[name].append(their_run(peer, text, steps))
         for name, lm in models.items():
             runs[name].append(our_run(lm, text, steps))
     seconds = {name: [s for s, _ in pairs] for name, pairs in runs.items()}
@@ -212,15 +215,16 @@ def peak_of(shape: str, device: str, batch: int, name: str, ours: bool) -> float
     """Peak memory in MiB of generating, in a process that does nothing else."""
     import torch
 
+    text = torch.randn(batch, TEXT_LENGTH, TEXT_DIM, device=device)
     if ours:
         lm = our_model(shape, device)
         from musicgen_train.lm.inference import prepare
 
         prepare(lm, **variants(device == "cuda")[name])
-        our_run(lm, torch.randn(batch, TEXT_LENGTH, TEXT_DIM, device=device), 2 * WARM)
+        our_run(lm, text, 2 * WARM)
     else:
         peer = their_model(our_model(shape, device), getattr(torch, name))
-        their_run(peer, torch.randint(32, (batch, TEXT_LENGTH), device=device), 2 * WARM)
+        their_run(peer, text, 2 * WARM)
     return peak_mib()
 
 

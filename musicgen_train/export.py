@@ -117,9 +117,7 @@ def export_codec(args: argparse.Namespace, folder: Path) -> list[str]:
     if args.format == "native":
         formats.save_codec(codec, folder)
     elif isinstance(codec, StereoCodec):
-        raise UserError(
-            f"{args.format} has no stereo codec of a mono one: export it as native"
-        )
+        raise UserError(f"{args.format} has no stereo codec of a mono one: export it as native")
     elif args.format == "audiocraft":
         formats.save_audiocraft_codec(codec, folder)
     else:
