@@ -18,7 +18,9 @@ class Acceleration(NamedTuple):
     def wrap(self, step: Step) -> Step:
         """The step that a generation calls instead."""
         if self.compile:
-            # Sizes are kept symbolic: texts, batches and lengths differ from call to call.
+            # Sizes are kept symbolic: texts, batches and lengths differ from call to call. What
+            # still makes a case of its own (guidance, greedy, …) is worth more than 8 of them.
+            torch._dynamo.config.recompile_limit = max(64, torch._dynamo.config.recompile_limit)
             step = torch.compile(step, dynamic=True)
         return CapturedStep(step) if self.cuda_graphs else step
 

@@ -45,35 +45,16 @@ class Decoder:
             model.context(batch_size, given.text, given.chroma, branches, given.negative_text)
             for branches in passes
         ]
-        self.position: Tensor | None = None  # [1] of the step to fill; None before the first
-        acceleration = model.acceleration
-        self.bucket = 1 if acceleration is None else acceleration.bucket
+        self.position = torch.zeros(1, dtype=torch.long, device=sequence.device)  # step to fill
+        self.bucket = 1 if model.acceleration is None else model.acceleration.bucket
         self.caches = [
             self._cache(n * batch_size, context.prefix_length)
             for n, context in zip(self.n_branches, self.contexts, strict=True)
         ]
-        self.fill_next = self._fill if acceleration is None else acceleration.wrap(self._fill)
 
-    def advance(self, step: int) -> None:
-        """Fill `step`, the one after the last; the first call also reads all that is before it."""
-        if self.position is None:
-            self.position = torch.tensor([step], device=self.sequence.device)
-            self._start(step)
-        else:
-            # Rounded up, so that what is compiled or captured serves many steps.
-            self.fill_next(self._rounded(step))
-
-    def _rounded(self, n_steps: int) -> int:
-        return -(-n_steps // self.bucket) * self.bucket
-
-    def _cache(self, rows: int, prefix_length: int) -> KVCache:
-        # One column more than is ever looked at: a compiler would make a case of its own of "all".
-        length = prefix_length + self._rounded(self.n_steps) + (self.bucket > 1)
-        heads = self.model.config["num_heads"]
-        shape = (rows, heads, length, self.model.dim // heads)
-        return KVCache(len(self.model.layers), shape, like=self.model.embedding.weight)
-
-    def _start(self, step: int) -> None:
+    def start(self, step: int) -> None:
+        """Read all steps before `step`, the first that is wanted, and fill it."""
+        self.position.fill_(step)
         logits = []
         for n, context, cache in zip(self.n_branches, self.contexts, self.caches, strict=True):
             known = self.sequence[..., :step].repeat(n, 1, 1)
@@ -81,9 +62,12 @@ class Decoder:
             logits.append(self.model.step_logits(known, context, span)[:, -1])
         self._write(torch.cat(logits))
 
-    def _fill(self, n_visible: int) -> None:
-        """Fill the step at `position`; attention looks at the first `n_visible` steps."""
-        assert self.position is not None
+    def visible(self, step: int) -> int:
+        """What `fill` needs for `step`, rounded up so that a compilation serves many steps."""
+        return -(-step // self.bucket) * self.bucket
+
+    def fill(self, n_visible: int) -> None:
+        """Fill the next step; attention looks at the first `n_visible` ones."""
         last = self.position - 1
         tokens = self.sequence.index_select(2, last)
         logits = []
@@ -97,9 +81,15 @@ class Decoder:
             logits.append(self.model.step_logits(tokens.repeat(n, 1, 1), context, span)[:, -1])
         self._write(torch.cat(logits))
 
+    def _cache(self, rows: int, prefix_length: int) -> KVCache:
+        # One column more than is ever looked at: a compiler would make a case of its own of "all".
+        length = prefix_length + self.visible(self.n_steps) + (self.bucket > 1)
+        heads = self.model.config["num_heads"]
+        shape = (rows, heads, length, self.model.dim // heads)
+        return KVCache(len(self.model.layers), shape, like=self.model.embedding.weight)
+
     def _write(self, logits: Tensor) -> None:
         """Choose the tokens at `position` from the branches' logits [n * B, K, card]; move on."""
-        assert self.position is not None
         uniform = self.uniforms.index_select(1, self.position)[:, 0]
         tokens = choose(logits, uniform, self.sampling, sum(self.n_branches))[..., None]
         # Prompt codes and the special tokens around each codebook are already in place.

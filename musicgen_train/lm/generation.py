@@ -65,8 +65,13 @@ def steps(
     try:
         passes: list[Branches] = [(branch,) for branch in branches] if two_pass else [branches]
         decoder = Decoder(model, sequence, uniforms, given, sampling, passes)
+        # Not kept by the decoder: it would keep itself, and its caches, alive.
+        fill = decoder.fill if model.acceleration is None else model.acceleration.wrap(decoder.fill)
         for step in range(1 + n_known, n_steps):
-            decoder.advance(step)
+            if step == 1 + n_known:
+                decoder.start(step)
+            else:
+                fill(decoder.visible(step))
             frames = min(max(n_known, step - max(model.delays)), max(lengths))
             done, total = step - n_known, n_steps - n_known - 1
             yield Progress(done, total, frames, sequence, model.delays)
@@ -86,7 +91,8 @@ def start_sequence(model: "LanguageModel", lengths: Sequence[int], prompt: Tenso
     """The delayed sequence before generation: special step, prompt, `UNKNOWN`, special tokens."""
     if min(lengths) < 1:
         raise ValueError(f"cannot generate {min(lengths)} frames: ask for at least 1")
-    codes = torch.full((len(lengths), model.n_q, max(lengths)), model.special_token_id)
+    shape = (len(lengths), model.n_q, max(lengths))
+    codes = torch.full(shape, model.special_token_id, dtype=torch.long, device="cpu")
     for row, length in zip(codes, lengths, strict=True):
         row[:, :length] = UNKNOWN
     if prompt is not None:

@@ -6,6 +6,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+COLDEST = 1e-5  # a lower temperature would only divide by nothing: it is greedy
+
 
 class Sampling(NamedTuple):
     """How tokens are chosen from logits."""
@@ -30,9 +32,17 @@ def draw_uniforms(seeds: Sequence[int], n_steps: int, n_q: int) -> Tensor:
     """
     rows = []
     for seed in seeds:
-        generator = torch.Generator().manual_seed(seed)
-        rows.append(torch.rand(n_steps, n_q, generator=generator))
+        generator = torch.Generator("cpu").manual_seed(fold(seed))
+        rows.append(
+            torch.rand(n_steps, n_q, generator=generator, device="cpu", dtype=torch.float32)
+        )
     return torch.stack(rows)
+
+
+def fold(seed: int) -> int:
+    """A seed of any size in 32 bits, as torch's generator takes no more; small ones stay."""
+    low, high = seed & 0xFFFFFFFF, (seed >> 32) & 0xFFFFFFFF
+    return low ^ ((high * 0x9E3779B1) & 0xFFFFFFFF)
 
 
 def sample(
@@ -59,7 +69,7 @@ def sample(
     threshold = uniform[..., None] * cdf[..., -1:]
     rank = (cdf <= threshold).sum(dim=-1, keepdim=True)
     # Rounding may put the threshold on the very end of the CDF: stay on a possible token.
-    rank = rank.minimum((probs > 0).sum(dim=-1, keepdim=True) - 1)
+    rank = rank.minimum((probs > 0).sum(dim=-1, keepdim=True) - 1).clamp(min=0)
     return tokens.gather(-1, rank).squeeze(-1)
 
 
@@ -68,7 +78,7 @@ def choose(logits: Tensor, uniform: Tensor, sampling: Sampling, n_branches: int)
     if n_branches == 2:
         cond, uncond = logits.float().chunk(2)
         logits = guide(cond, uncond, sampling.cfg_coef)
-    if sampling.greedy or sampling.temperature <= 0:
+    if sampling.greedy or sampling.temperature < COLDEST:
         return logits.argmax(dim=-1)
     return sample(
         logits,

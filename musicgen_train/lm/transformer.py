@@ -80,7 +80,8 @@ class CrossAttention(nn.Module):
     def keys_values(self, condition: Tensor) -> tuple[Tensor, Tensor]:
         """[B, L, D] -> keys and values [B, H, L, D / H], computed once per generation."""
         k, v = self.kv(condition).chunk(2, dim=-1)
-        return split_heads(k, self.num_heads), split_heads(v, self.num_heads)
+        k, v = split_heads(k, self.num_heads), split_heads(v, self.num_heads)
+        return k.contiguous(), v.contiguous()
 
     def forward(self, x: Tensor, cross: Cross) -> Tensor:
         """[B, S, D] -> [B, S, D]."""

@@ -1,12 +1,16 @@
 """Laws of the language model that hold for any weights."""
 
+import gc
 import math
+import weakref
 
 import pytest
 import torch
 
-from musicgen_train.lm import LanguageModel
+from musicgen_train.lm import LanguageModel, generation
+from musicgen_train.lm.decoder import Decoder
 from musicgen_train.lm.delay import delay_codes, undelay
+from musicgen_train.lm.sampling import draw_uniforms
 
 CARD = 16
 FUSING = [
@@ -261,6 +265,41 @@ def test_progress_hands_out_the_frames_that_are_complete():
     assert seen == [(1, 4), (2, 4), (3, 5), (4, 6), (5, 7), (6, 8), (7, 9)]
 
 
+def test_a_generation_leaves_nothing_behind(monkeypatch):
+    decoders = []
+
+    class Watched(Decoder):
+        def __init__(self, *arguments):
+            super().__init__(*arguments)
+            decoders.append(weakref.ref(self))
+
+    monkeypatch.setattr(generation, "Decoder", Watched)
+    model = small_model()
+    gc.disable()  # the memory of a GPU may be full long before Python collects its garbage
+    try:
+        model.generate(4, seeds=[1])
+        steps = model.steps(4, seeds=[1])
+        next(steps)
+        steps.close()
+        assert [decoder() for decoder in decoders] == [None, None]
+    finally:
+        gc.enable()
+
+
+def test_seeds_differ_beyond_32_bits_and_ignore_torchs_defaults():
+    model = small_model()
+    small, large = (model.generate(12, seeds=[seed], top_k=0) for seed in (5, 5 + 2**32))
+    assert not torch.equal(small, large)
+    uniforms = draw_uniforms([5, -5, 2**70], 3, 2)
+    try:
+        torch.set_default_dtype(torch.float64)
+        assert torch.equal(draw_uniforms([5, -5, 2**70], 3, 2), uniforms)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    with torch.device("meta"):
+        assert torch.equal(draw_uniforms([5, -5, 2**70], 3, 2), uniforms)
+
+
 def test_initial_loss_is_near_the_uniform_one():
     torch.manual_seed(0)
     model = LanguageModel(n_q=4, card=256, dim=64, num_heads=4, num_layers=4)
@@ -341,6 +380,6 @@ def test_the_callback_counts_every_step_and_may_cancel():
     def cancel(done: int, total: int) -> None:
         raise KeyboardInterrupt
 
-    with pytest.raises(KeyboardInterrupt) as _error:
+    with pytest.raises(KeyboardInterrupt):
         model.generate(6, callback=cancel)
     assert model.training, "generation leaves the model in the mode it found"

@@ -9,7 +9,8 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 
 from musicgen_train.conditioning.chroma import ChromaExtractor, one_hot
-from musicgen_train.formats.audiocraft_lm import lm_from_audiocraft, read_audiocraft_lm
+from musicgen_train.formats import load_lm
+from musicgen_train.formats.audiocraft_lm import lm_from_audiocraft
 from musicgen_train.lm import LanguageModel
 from musicgen_train.lm.delay import delay_codes, undelay
 
@@ -35,7 +36,7 @@ def golden_model(name: str) -> tuple[LanguageModel, dict[str, torch.Tensor]]:
 
 
 def folder_model(name: str) -> tuple[LanguageModel, dict[str, torch.Tensor]]:
-    model = read_audiocraft_lm(GOLDEN / f"audiocraft_{name}")
+    model = load_lm(GOLDEN / f"audiocraft_{name}")
     tensors = load_file(GOLDEN / f"audiocraft_{name}" / "io.safetensors")
     return model, {k.removeprefix("io."): v for k, v in tensors.items()}
 

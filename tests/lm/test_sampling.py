@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from musicgen_train.lm.sampling import draw_uniforms, guide, sample
+from musicgen_train.lm.sampling import Sampling, choose, draw_uniforms, guide, sample
 
 LOGITS = torch.tensor([2.0, -1.0, 0.5, 1.0, -3.0])
 
@@ -48,6 +48,15 @@ def test_extreme_randomness_never_picks_an_impossible_token():
     tokens = sample(logits, torch.tensor([0.0, almost_one]), top_k=0)
     assert set(tokens.tolist()) <= {0, 2}
     assert sample(LOGITS[None], torch.tensor([almost_one]), top_p=0.7).tolist() == [3]
+
+
+def test_broken_logits_and_absurd_temperatures_give_tokens_all_the_same():
+    uniform = torch.tensor([[0.3]])
+    for logits in (torch.full((1, 1, 5), torch.nan), torch.full((1, 1, 5), torch.inf)):
+        assert 0 <= choose(logits, uniform, Sampling(), 1).item() < 5
+    for temperature in (0.0, 1e-40, 5e-324):
+        coldest = Sampling(temperature=temperature)
+        assert choose(LOGITS[None, None], uniform, coldest, 1).item() == 0
 
 
 def test_one_uniform_per_token_leaves_the_shape_alone():
