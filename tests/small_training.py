@@ -17,7 +17,7 @@ TINY = [
 TINY_LM = [
     "model.dim=16", "model.num_heads=2", "model.num_layers=1", "data.batch_size=3",
     "conditioning.chroma_length=8", "conditioning.chroma.window=1024",
-    "conditioning.chroma.hop=256", "conditioning.text_dim=8",
+    "conditioning.chroma.hop=256", "conditioning.chroma_rate=0.078125", "conditioning.text_dim=8",
 ]  # fmt: skip
 
 
