@@ -4,9 +4,11 @@ Both encoders share one interface: `forward(descriptions) -> (embedding [B, L, E
 where "" gives a row of zeros in the mask, and `dim` is E.
 """
 
+import json
 import re
 import zlib
 from collections import OrderedDict
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,6 +17,13 @@ from torch import Tensor, nn
 from musicgen_train.errors import UserError
 
 _MUSICGENS = ("musicgen", "musicgen_melody")  # model types of transformers with a T5 inside
+_T5_BESIDE = ("config.json", "tokenizer*", "spiece.model", "special_tokens_map.json")
+_T5_TENSORS = (*_T5_BESIDE, "model.safetensors.index.json", "model*.safetensors")
+_T5_PICKLES = (*_T5_BESIDE, "pytorch_model.bin.index.json", "pytorch_model*.bin")
+_REMEDY = (
+    "give a folder that holds config.json, model.safetensors and tokenizer.json of a T5, or go "
+    "online once"
+)
 
 
 class WordTextEncoder(nn.Module):
@@ -140,18 +149,15 @@ def load_t5(name_or_path: str) -> tuple[Any, Any]:
 
     It may be a MusicGen of transformers, whose own text encoder is meant then.
     """
-    reason, cause = "", None
-    for offline in (True, False):  # the cache first: it answers at once, and without a network
-        try:
-            return _load(name_or_path, offline)
-        except UserError:
-            raise
-        except (OSError, ValueError, AttributeError) as error:
-            reason, cause = str(error).strip().split("\n")[0], error
-    raise UserError(
-        f"text encoder {name_or_path!r} cannot be loaded ({reason}): give a folder that holds "
-        "config.json, model.safetensors and tokenizer.json of a T5, or go online once"
-    ) from cause
+    try:
+        return _load(_t5_folder(name_or_path), name_or_path)
+    except UserError:
+        raise
+    except Exception as error:  # whatever transformers stumbles over in a stranger's files
+        reason = (str(error).strip().splitlines() or [""])[0] or type(error).__name__
+        raise UserError(
+            f"text encoder {name_or_path!r} cannot be loaded ({reason[:300]}): {_REMEDY}"
+        ) from error
 
 
 def t5_origin(name_or_path: str) -> str:
@@ -169,35 +175,86 @@ def t5_origin(name_or_path: str) -> str:
     return getattr(config.text_encoder, "_name_or_path", "") or name_or_path
 
 
-def _load(name_or_path: str, offline: bool) -> tuple[Any, Any]:
+def _t5_folder(name_or_path: str) -> Path:
+    """The folder itself, or that of a name of the hub: from its cache if it is whole there."""
+    from huggingface_hub import snapshot_download
+
+    folder = Path(name_or_path)
+    if folder.is_dir():
+        lacking = _lacking(folder)
+        if lacking:
+            raise UserError(f"text encoder {name_or_path!r} lacks {lacking}: {_REMEDY}")
+        return folder
+    reason = ""
+    # The cache first, which answers at once; then safetensors before pickles, if there are any.
+    for offline, files in ((True, _T5_PICKLES), (False, _T5_TENSORS), (False, _T5_PICKLES)):
+        try:
+            found = snapshot_download(
+                name_or_path, allow_patterns=list(files), local_files_only=offline
+            )
+        except (OSError, ValueError) as error:  # what the hub raises derives from these
+            if not offline:
+                reason = str(error).strip().splitlines()[0]
+            # A cache that lacks some file may still hold all that is needed.
+            found = getattr(error, "snapshot_path", None)
+        if found is not None:
+            lacking = _lacking(Path(found))
+            if not lacking:
+                return Path(found)
+            reason = reason or f"it lacks {lacking}"
+    raise UserError(f"text encoder {name_or_path!r} cannot be loaded ({reason}): {_REMEDY}")
+
+
+def _lacking(folder: Path) -> str:
+    """Which of its parts a folder lacks; without its files a tokenizer would be an empty one."""
+    if not (folder / "config.json").is_file():
+        return "config.json"
+    if not any((folder / name).is_file() for name in ("tokenizer.json", "spiece.model")):
+        return "tokenizer.json and spiece.model"
+    for weights in ("model.safetensors", "pytorch_model.bin"):
+        index = folder / f"{weights}.index.json"
+        if (folder / weights).is_file() or (index.is_file() and _has_shards(index)):
+            return ""
+    return "its weights, model.safetensors"
+
+
+def _has_shards(index: Path) -> bool:
+    try:
+        shards = set(json.loads(index.read_text())["weight_map"].values())
+        return all((index.parent / Path(shard).name).is_file() for shard in shards)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return False
+
+
+def _load(folder: Path, name: str) -> tuple[Any, Any]:
     from transformers import AutoConfig, AutoTokenizer, T5EncoderModel
 
     class InsideMusicGen(T5EncoderModel):
         # What else a MusicGen's file holds is no reason for a warning.
         _keys_to_ignore_on_load_unexpected = (r"^(audio_|decoder\.|enc_to_dec)",)
 
-    safely: dict[str, Any] = {"local_files_only": offline, "trust_remote_code": False}
-    config = AutoConfig.from_pretrained(name_or_path, **safely)
-    tokenizer = AutoTokenizer.from_pretrained(name_or_path, **safely)
+    safely: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
+    config = AutoConfig.from_pretrained(folder, **safely)
     cls: Any = T5EncoderModel
     options: dict[str, Any] = {}
     if config.model_type in _MUSICGENS:
         cls, config = InsideMusicGen, config.text_encoder
         options = {"config": config, "key_mapping": {r"^text_encoder\.": ""}}
     if config.model_type != "t5":
+        raise UserError(f"text encoder {name!r} is a {config.model_type}: only t5 is supported")
+    tokenizer = AutoTokenizer.from_pretrained(folder, **safely)
+    highest = max(tokenizer.get_vocab().values())
+    if highest >= config.vocab_size:
         raise UserError(
-            f"text encoder {name_or_path!r} is a {config.model_type}: only t5 is supported"
+            f"text encoder {name!r} has {config.vocab_size} tokens, but its tokenizer gives the "
+            f"id {highest}: copy the tokenizer again"
         )
     t5, info = cls.from_pretrained(
-        name_or_path,
-        local_files_only=offline,
-        dtype=torch.float32,
-        output_loading_info=True,
-        **options,
+        folder, local_files_only=True, dtype=torch.float32, output_loading_info=True, **options
     )
     if info["missing_keys"]:
         raise UserError(
-            f"text encoder {name_or_path!r} lacks the weight {min(info['missing_keys'])}: copy the "
+            f"text encoder {name!r} lacks the weight {min(info['missing_keys'])}: copy the "
             "folder again"
         )
     return tokenizer, t5.eval().requires_grad_(False)

@@ -1,9 +1,15 @@
 """Text encoders: one interface, each text on its own."""
 
+import argparse
 import json
+import shutil
+import time
+from types import SimpleNamespace
 
+import huggingface_hub
 import pytest
 import torch
+from huggingface_hub.errors import IncompleteSnapshotError, LocalEntryNotFoundError
 from safetensors.torch import load_file, save_file
 
 from musicgen_train.conditioning.text import T5TextEncoder, WordTextEncoder, load_t5, t5_origin
@@ -164,16 +170,136 @@ def test_a_text_encoder_that_is_no_whole_t5_is_refused(t5_folder, tmp_path):
         load_t5(str(tmp_path))
 
 
-def test_a_cached_t5_is_loaded_without_a_network(t5_folder, monkeypatch):
-    from transformers import AutoConfig
+NAME = "google-t5/t5-tiny"
 
-    asked = []
-    real = AutoConfig.from_pretrained
 
-    def from_pretrained(name, *, local_files_only, **options):
-        asked.append(local_files_only)
-        return real(name, local_files_only=local_files_only, **options)
+@pytest.fixture
+def hub(tmp_path, monkeypatch):
+    """The hub's empty cache, and a network that is down; `hub.asked` counts the calls for it."""
+    real = huggingface_hub.snapshot_download
+    state = SimpleNamespace(folder=tmp_path / "cache", asked=[], online=None)
 
-    monkeypatch.setattr(AutoConfig, "from_pretrained", from_pretrained)
-    load_t5(str(t5_folder))
-    assert asked and all(asked)
+    def download(repository, *, allow_patterns, local_files_only):
+        if not local_files_only:
+            state.asked.append(allow_patterns)
+            if state.online is None:
+                raise LocalEntryNotFoundError("no network here.\nTry again.")
+            state.online(allow_patterns)
+        return real(repository, allow_patterns=allow_patterns, local_files_only=True)
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(state.folder))
+    monkeypatch.chdir(tmp_path)
+    root = state.folder / f"models--{NAME.replace('/', '--')}"
+    (root / "refs").mkdir(parents=True)
+    (root / "refs" / "main").write_text("0" * 40)
+    state.snapshot = root / "snapshots" / ("0" * 40)
+    return state
+
+
+def without_tokenizer(folder):
+    for path in folder.glob("tokenizer*"):
+        path.unlink()
+
+
+def refused(name):
+    with pytest.raises(UserError) as raised:
+        load_t5(str(name))
+    message = str(raised.value)
+    assert str(name) in message and "\n" not in message and len(message) < 700
+    return message
+
+
+def test_a_cached_t5_is_loaded_without_a_network(t5_folder, hub):
+    shutil.copytree(t5_folder, hub.snapshot)
+    expected = T5TextEncoder(str(t5_folder), dim=16)(TEXTS)
+    for given, wanted in zip(T5TextEncoder(NAME, dim=16)(TEXTS), expected, strict=True):
+        assert torch.equal(given, wanted)
+    assert not hub.asked
+
+
+def test_a_cache_that_lacks_what_is_not_needed_still_serves(t5_folder, hub, monkeypatch):
+    shutil.copytree(t5_folder, hub.snapshot)
+
+    def incomplete(*_, **__):  # as the hub has it where its list names one file more
+        raise IncompleteSnapshotError("spiece.model is missing", str(hub.snapshot))
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", incomplete)
+    load_t5(NAME)
+
+
+def test_a_folder_without_a_tokenizer_is_no_t5(t5_folder, tmp_path):
+    # transformers would make an empty tokenizer, to which all words are the same.
+    shutil.copytree(t5_folder, tmp_path / "t5")
+    without_tokenizer(tmp_path / "t5")
+    assert "lacks tokenizer.json and spiece.model" in refused(tmp_path / "t5")
+
+
+def test_a_musicgen_without_a_tokenizer_has_no_t5(musicgen_folder):
+    folder, _ = musicgen_folder
+    without_tokenizer(folder)
+    assert "lacks tokenizer.json and spiece.model" in refused(folder)
+
+
+def test_a_cache_without_a_tokenizer_is_completed(t5_folder, hub):
+    shutil.copytree(t5_folder, hub.snapshot)
+    without_tokenizer(hub.snapshot)
+    assert "no network here" in refused(NAME)
+    hub.online = lambda _: shutil.copytree(t5_folder, hub.snapshot, dirs_exist_ok=True)
+    tokenizer, _ = load_t5(NAME)
+    ids = tokenizer(["sad jazz", "piano"]).input_ids
+    assert ids[0] != ids[1] and 2 not in ids[0]  # 2 stands for unknown words
+
+
+def test_pickles_are_only_fetched_where_there_is_nothing_else(t5_folder, hub):
+    hub.online = lambda _: shutil.copytree(t5_folder, hub.snapshot, dirs_exist_ok=True)
+    load_t5(NAME)
+    (patterns,) = hub.asked
+    assert not any("pytorch_model" in pattern for pattern in patterns)
+
+
+def test_an_absent_t5_is_refused_at_once(hub, capfd, caplog):
+    start = time.perf_counter()
+    message = refused(NAME)
+    assert "no network here" in message and "go online once" in message
+    assert time.perf_counter() - start < 2
+    assert not caplog.text and not capfd.readouterr().err
+
+
+def truncated(folder):
+    path = folder / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+def reshaped(folder):
+    state = load_file(folder / "model.safetensors")
+    state["shared.weight"] = state["shared.weight"][:, :3].contiguous()
+    save_file(state, folder / "model.safetensors", metadata={"format": "pt"})
+
+
+def harmful(folder):
+    (folder / "model.safetensors").unlink()
+    torch.save({"shared.weight": argparse.Namespace()}, folder / "pytorch_model.bin")
+
+
+def few_tokens(folder):
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"vocab_size": 5}))
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        truncated, reshaped, harmful, few_tokens,
+        lambda folder: (folder / "model.safetensors").write_bytes(b""),
+        lambda folder: (folder / "model.safetensors").unlink(),
+        lambda folder: (folder / "tokenizer.json").write_text("{}"),
+        lambda folder: (folder / "tokenizer.json").write_text(""),
+        lambda folder: (folder / "config.json").write_text("[]"),
+        lambda folder: (folder / "config.json").write_text('{"model_type": "t5", "d_model": "x"}'),
+    ],
+)  # fmt: skip
+def test_a_broken_t5_is_refused_in_one_line(spoil, t5_folder, tmp_path):
+    shutil.copytree(t5_folder, tmp_path / "t5")
+    spoil(tmp_path / "t5")
+    refused(tmp_path / "t5")
