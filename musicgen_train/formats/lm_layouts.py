@@ -13,6 +13,7 @@ from torch import Tensor
 
 from musicgen_train.errors import UserError
 from musicgen_train.formats.lm_building import check_tensors, fill_lm
+from musicgen_train.lm.inference import check_unrounded
 from musicgen_train.lm.model import LanguageModel
 
 
@@ -86,6 +87,7 @@ def transformers_pieces(lm: LanguageModel) -> list[Piece]:
 
 def to_layout(lm: LanguageModel, pieces: Sequence[Piece]) -> dict[str, Tensor]:
     """The language model's tensors, in float32, under the names of a layout."""
+    check_unrounded(lm)
     state = lm.state_dict()
     if state.keys() != {name for piece in pieces for name in piece.ours}:
         raise UserError(

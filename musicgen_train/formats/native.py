@@ -22,6 +22,7 @@ from musicgen_train.formats.conditioning_building import (
 from musicgen_train.formats.files import brief, read_json, read_tensors, write_json, write_tensors
 from musicgen_train.formats.lm_building import build_lm
 from musicgen_train.formats.options import SECONDS, TEXT, Rule
+from musicgen_train.lm.inference import check_unrounded
 from musicgen_train.lm.model import LanguageModel
 from musicgen_train.musicgen import MusicGen
 
@@ -56,6 +57,7 @@ def save_musicgen(
     record only.
     """
     folder = Path(folder)
+    check_unrounded(model.lm)
     weights = {f"lm.{name}": tensor for name, tensor in model.lm.state_dict().items()}
     if model.text_encoder is not None:
         for name, tensor in model.text_encoder.state_dict().items():

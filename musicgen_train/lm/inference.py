@@ -8,7 +8,7 @@ from torch import nn
 
 from musicgen_train.lm.acceleration import Acceleration
 from musicgen_train.lm.model import LanguageModel
-from musicgen_train.lm.packing import Int8Linear, PackedLinear, can_pack
+from musicgen_train.lm.packing import Int8Linear, PackedLinear, can_pack, rounded
 
 WEIGHTS = ("float32", "bfloat16", "float16", "int8")
 
@@ -20,8 +20,8 @@ def prepare(
 
     weights: float32, bfloat16, float16 (GPU) or int8 (CPU; weight only, per output channel). On a
     CPU the matrices are packed as oneDNN wants them and all else stays float32; on a GPU the whole
-    model is cast. compile, cuda_graphs: see `Acceleration`. What the device cannot do raises
-    ValueError.
+    model is cast. Once rounded, a model cannot be saved, nor after `restore`. compile, cuda_graphs:
+    see `Acceleration`. What the device cannot do raises ValueError.
     """
     if weights not in WEIGHTS:
         raise ValueError(f"weights {weights!r}: choose one of {', '.join(WEIGHTS)}")
@@ -41,17 +41,31 @@ def prepare(
         replace_linears(lm, lambda linear: PackedLinear(linear, dtype))
     else:
         lm.to(getattr(torch, weights))
+    if weights != "float32":
+        lm.rounded_to = weights
     if compile or cuda_graphs:
         lm.acceleration = Acceleration(compile, cuda_graphs)
 
 
 def restore(lm: LanguageModel) -> None:
-    """Give a prepared model plain float32 weights again, to move it, train it or save it."""
+    """Give a prepared model plain float32 weights again, to move it or train it.
+
+    What rounding took from them is lost.
+    """
     lm.acceleration = None
     for parent, name in places(lm, PackedLinear, Int8Linear):
         packed = cast(PackedLinear | Int8Linear, parent.get_submodule(name))
         setattr(parent, name, packed.unpack())
     lm.float().requires_grad_(True)
+
+
+def check_unrounded(lm: LanguageModel) -> None:
+    """Refuse a model that `prepare` or a cast has rounded; whoever writes a model asks this."""
+    if lm.rounded_to is not None:
+        raise rounded(lm.rounded_to)
+    for parameter in lm.parameters():
+        if parameter.dtype in (torch.bfloat16, torch.float16):
+            raise rounded(str(parameter.dtype).removeprefix("torch."))
 
 
 def replace_linears(lm: LanguageModel, make: Callable[[nn.Linear], nn.Module]) -> None:

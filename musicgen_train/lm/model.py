@@ -75,6 +75,7 @@ class LanguageModel(nn.Module):
         self.special_token_id = card
         self.chroma_rate = chroma_rate or 0.0
         self.acceleration: Acceleration | None = None  # how generation runs a step
+        self.rounded_to: str | None = None  # what `prepare` left of the weights
         self.fuser = Fuser(dim, text_dim, chroma_dim, fuse_text, fuse_chroma, chroma_length)
         self.embedding = nn.Embedding(n_q * (card + 1), dim)
         self.layers = nn.ModuleList(

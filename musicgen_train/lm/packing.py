@@ -27,6 +27,13 @@ def pack(weight: Tensor) -> Tensor:
     return torch.ops.mkldnn._reorder_linear_weight(weight.detach().contiguous(), None)
 
 
+def rounded(weights: str) -> UserError:
+    """That a model is not what it was trained to be, and so must not be saved."""
+    return UserError(
+        f"this model's weights were rounded to {weights} for generation: save the one it came from"
+    )
+
+
 class PackedLinear(nn.Module):
     """x W^T with a packed W in float32 or bfloat16; [..., in] -> [..., out], in x's own type."""
 
@@ -70,7 +77,7 @@ class Int8Linear(nn.Module):
         return to_linear(self.weight.float() * self.scale.float()[:, None])
 
     def _save_to_state_dict(self, destination: Any, prefix: str, keep_vars: bool) -> None:
-        raise UserError("this model's weights were rounded to 8 bits: save the one it came from")
+        raise rounded("int8")
 
 
 def to_linear(weight: Tensor) -> nn.Linear:

@@ -17,9 +17,13 @@ from musicgen_train.formats import (
     native,
     save_codec,
     save_musicgen,
+    save_transformers_musicgen,
 )
+from musicgen_train.formats.lm_layouts import audiocraft_pieces, to_layout
 from musicgen_train.lm.model import LanguageModel
 from musicgen_train.musicgen import MusicGen
+from tests.conditioning.small_t5 import save_t5
+from tests.formats.small_lms import our_model
 
 
 @pytest.fixture
@@ -177,6 +181,32 @@ def test_half_precision_halves_the_file_and_loads_as_float32(dtype, model, tmp_p
             assert theirs[name].dtype == torch.float32
             assert torch.equal(theirs[name], tensor.to(getattr(torch, dtype)).float()), name
     assert loaded.codec.identity() == model.codec.identity()
+
+
+@pytest.mark.parametrize("weights", ["bfloat16", "int8", "cast"])
+@pytest.mark.parametrize("layout", ["native", "audiocraft", "transformers"])
+def test_rounded_weights_are_not_written_as_float32(weights, layout, tmp_path):
+    model = our_model("text", save_t5(tmp_path / "t5", 12))
+    if weights == "cast":
+        model.lm.to(torch.float16)
+    else:
+        model.prepare(weights=weights)
+    save = {
+        "native": save_musicgen,
+        "audiocraft": lambda model, _: to_layout(model.lm, audiocraft_pieces(model.lm)),
+        "transformers": save_transformers_musicgen,
+    }[layout]
+    with pytest.raises(UserError, match=r"were rounded to .*: save the one it came from"):
+        save(model, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_model_that_is_prepared_without_rounding_is_saved_exactly(model, tmp_path):
+    before = {name: tensor.clone() for name, tensor in model.lm.state_dict().items()}
+    model.prepare()
+    save_musicgen(model, tmp_path)
+    loaded = load_lm(tmp_path).state_dict()
+    assert all(torch.equal(loaded[name], before[name]) for name in before)
 
 
 def test_a_weight_that_overflows_half_precision_is_said(model, tmp_path):

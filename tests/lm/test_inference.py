@@ -8,7 +8,7 @@ import torch
 from musicgen_train.errors import UserError
 from musicgen_train.lm import LanguageModel
 from musicgen_train.lm.acceleration import CapturedStep
-from musicgen_train.lm.inference import prepare, restore
+from musicgen_train.lm.inference import check_unrounded, prepare, restore
 
 
 def model(**kwargs) -> LanguageModel:
@@ -70,11 +70,30 @@ def test_restoring_keeps_the_rounded_weights(weights):
     assert lm.generate(5, text()).shape == (2, 2, 5)
 
 
-def test_eight_bit_weights_are_not_saved_as_if_they_were_the_models():
+def test_eight_bit_weights_are_not_given_as_if_they_were_the_models():
     lm = model()
     prepare(lm, weights="int8")
     with pytest.raises(UserError, match="save the one it came from"):
         lm.state_dict()
+
+
+@pytest.mark.parametrize("weights", ["bfloat16", "int8"])
+def test_a_rounded_model_is_not_saved_even_restored(weights):
+    lm = model()
+    prepare(lm, weights=weights)
+    for again in (lambda: None, lambda: prepare(lm), lambda: restore(lm)):
+        again()
+        with pytest.raises(UserError, match=f"rounded to {weights} for .*: save the one it came"):
+            check_unrounded(lm)
+    with pytest.raises(UserError, match="rounded to float16"):
+        check_unrounded(model().half())  # as on a GPU
+
+
+def test_a_packed_model_is_saved_as_it_was():
+    lm = model()
+    for change in (prepare, restore):
+        change(lm)
+        check_unrounded(lm)
 
 
 def test_what_the_device_cannot_do_is_refused():
