@@ -36,11 +36,12 @@ def prepare(
     lm.requires_grad_(False).eval()
     if weights == "int8":
         replace_linears(lm, Int8Linear)
-    elif on_cpu and can_pack() and not compile:  # a compiler cannot look into packed weights
-        dtype = getattr(torch, weights)
-        replace_linears(lm, lambda linear: PackedLinear(linear, dtype))
     else:
-        lm.to(getattr(torch, weights))
+        dtype = getattr(torch, weights)
+        if on_cpu and can_pack(dtype) and not compile:  # a compiler cannot look into packed weights
+            replace_linears(lm, lambda linear: PackedLinear(linear, dtype))
+        else:
+            lm.to(dtype)
     if weights != "float32":
         lm.rounded_to = weights
     if compile or cuda_graphs:

@@ -9,14 +9,17 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from musicgen_train.errors import UserError
 
+KERNEL_COLUMNS = 16  # the 8-bit kernel reads so many at once, and past the end if they are fewer
 
-def can_pack() -> bool:
-    """Whether this build of torch has oneDNN's packed product."""
+
+def can_pack(dtype: torch.dtype) -> bool:
+    """Whether this build of torch, and this CPU, have oneDNN's packed product in this type."""
     try:
-        pack(torch.zeros(16, 16))
+        multiply(torch.zeros(2, 16, dtype=dtype), pack(torch.zeros(16, 16, dtype=dtype)))
     except (AttributeError, RuntimeError):
         return False
     return True
@@ -25,6 +28,11 @@ def can_pack() -> bool:
 def pack(weight: Tensor) -> Tensor:
     """A weight [out, in] in the layout of oneDNN's choice; `.to_dense()` gives it back."""
     return torch.ops.mkldnn._reorder_linear_weight(weight.detach().contiguous(), None)
+
+
+def multiply(x: Tensor, packed: Tensor) -> Tensor:
+    """x W^T with a packed W."""
+    return torch.ops.mkldnn._linear_pointwise(x, packed, None, "none", [], "")
 
 
 def rounded(weights: str) -> UserError:
@@ -44,12 +52,18 @@ class PackedLinear(nn.Module):
         self.packed = pack(linear.weight.to(dtype))
 
     def forward(self, x: Tensor) -> Tensor:
-        y = torch.ops.mkldnn._linear_pointwise(x.to(self.dtype), self.packed, None, "none", [], "")
-        return y.to(x.dtype)
+        return multiply(x.to(self.dtype), self.packed).to(x.dtype)
 
     def unpack(self) -> nn.Linear:
         """The plain float32 layer."""
         return to_linear(self.packed.to_dense())
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Packed tensors can be neither copied nor pickled.
+        return {**self.__dict__, "packed": self.packed.to_dense()}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__({**state, "packed": pack(state["packed"])})
 
     def _save_to_state_dict(self, destination: Any, prefix: str, keep_vars: bool) -> None:
         destination[prefix + "weight"] = self.packed.to_dense()
@@ -65,16 +79,20 @@ class Int8Linear(nn.Module):
         # The kernel takes scales in bfloat16: rounded before they are used, they cost no accuracy.
         self.scale = (weight.abs().amax(dim=1) / 127).clamp(min=1e-12).bfloat16()
         quantised = (weight / self.scale.float()[:, None]).round()
-        self.weight = quantised.clamp(-127, 127).to(torch.int8)
+        self.missing = -linear.in_features % KERNEL_COLUMNS
+        self.weight = F.pad(quantised.clamp(-127, 127).to(torch.int8), (0, self.missing))
 
     def forward(self, x: Tensor) -> Tensor:
         rows = x.reshape(-1, x.shape[-1]).bfloat16()
+        if self.missing:
+            rows = F.pad(rows, (0, self.missing))
         y = torch.ops.aten._weight_int8pack_mm(rows, self.weight, self.scale)
         return y.to(x.dtype).view(*x.shape[:-1], -1)
 
     def unpack(self) -> nn.Linear:
         """A plain float32 layer of the rounded weights."""
-        return to_linear(self.weight.float() * self.scale.float()[:, None])
+        weight = self.weight[:, : self.weight.shape[1] - self.missing].float()
+        return to_linear(weight * self.scale.float()[:, None])
 
     def _save_to_state_dict(self, destination: Any, prefix: str, keep_vars: bool) -> None:
         raise rounded("int8")

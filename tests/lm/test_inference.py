@@ -1,14 +1,16 @@
 """A prepared model generates what the plain one does, from outside changed weights and steps."""
 
 import copy
+import pickle
 
 import pytest
 import torch
 
 from musicgen_train.errors import UserError
-from musicgen_train.lm import LanguageModel
+from musicgen_train.lm import LanguageModel, inference
 from musicgen_train.lm.acceleration import CapturedStep
 from musicgen_train.lm.inference import check_unrounded, prepare, restore
+from musicgen_train.lm.packing import PackedLinear
 
 
 def model(**kwargs) -> LanguageModel:
@@ -94,6 +96,33 @@ def test_a_packed_model_is_saved_as_it_was():
     for change in (prepare, restore):
         change(lm)
         check_unrounded(lm)
+
+
+@pytest.mark.parametrize("weights", ["float32", "bfloat16", "int8"])
+def test_a_prepared_model_can_be_copied_and_pickled(weights):
+    lm = model()
+    prepare(lm, weights=weights)
+    codes = lm.generate(8, text(), seeds=[1, 2])
+    for twin in (copy.deepcopy(lm), pickle.loads(pickle.dumps(lm))):
+        assert torch.equal(twin.generate(8, text(), seeds=[1, 2]), codes)
+
+
+@pytest.mark.parametrize("dim", [4, 12, 20, 24, 40])
+def test_eight_bits_work_for_any_width(dim):
+    """The kernel reads 16 columns at once: without padding it leaves the weight's memory."""
+    lm = model(dim=dim, num_heads=2)
+    logits = all_logits(lm)
+    prepare(lm, weights="int8")
+    assert (all_logits(lm) - logits).norm() / logits.norm() < 0.05
+
+
+def test_a_cpu_that_cannot_pack_computes_plainly(monkeypatch):
+    monkeypatch.setattr(inference, "can_pack", lambda dtype: False)
+    lm = model()
+    logits = all_logits(lm)
+    prepare(lm, weights="bfloat16")
+    assert not any(isinstance(module, PackedLinear) for module in lm.modules())
+    assert (all_logits(lm).float() - logits).norm() / logits.norm() < 0.05
 
 
 def test_what_the_device_cannot_do_is_refused():
