@@ -75,6 +75,8 @@ def codec_config_from_audiocraft(xp: XpConfig) -> dict[str, Any]:
         name: xp.get(place, _DEFAULTS[name]) if name in _DEFAULTS else xp[place]
         for name, place in PLACES.items()
     }
+    if config["normalize"] is None:  # as audiocraft 1.0 wrote it
+        config["normalize"] = False
     if xp.get("seanet.channels", config["channels"]) != config["channels"]:
         raise UserError(f"{xp.source}: seanet.channels is not encodec.channels")
     for name, values in (("norm", _NORMS), ("skip", _SKIPS)):

@@ -26,6 +26,7 @@ from musicgen_train.formats.audiocraft_lm_config import (
     describe_for_audiocraft,
 )
 from musicgen_train.formats.files import read_pickle, to_plain, write_pickle
+from musicgen_train.formats.hub import model_name
 from musicgen_train.formats.lm_building import empty_lm
 from musicgen_train.formats.lm_layouts import audiocraft_pieces, from_layout, to_layout
 from musicgen_train.formats.xp_config import XpConfig
@@ -44,8 +45,11 @@ def read_audiocraft_lm(path: Path) -> LanguageModel:
     return lm
 
 
-def read_audiocraft_musicgen(folder: Path) -> MusicGen:
-    """Load everything that generates; the T5 that is named is loaded when it is first used."""
+def read_audiocraft_musicgen(folder: Path, repository: str | None = None) -> MusicGen:
+    """Load everything that generates; the T5 that is named is loaded when it is first used.
+
+    repository: of the hub, where the folder is from there.
+    """
     lm, described = _read(folder)
     codec = read_audiocraft_codec(folder / CODEC_FILE)
     if described.codec_n_q not in (None, codec.n_q):
@@ -59,7 +63,7 @@ def read_audiocraft_musicgen(folder: Path) -> MusicGen:
     if described.chroma is not None:
         chroma = ChromaExtractor(**described.chroma)
     return MusicGen(
-        folder.name,
+        model_name(folder, repository),
         StereoCodec(codec) if described.stereo else codec,
         lm,
         encoder,

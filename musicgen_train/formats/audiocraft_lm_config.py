@@ -73,9 +73,6 @@ _IDLE = {
         "attention_as_float32", "checkpointing", "weight_init", "depthwise_init", "zero_bias_init",
         "two_step_cfg", "cross_attention", "q_modeling",
     },
-    "codebooks_pattern": {
-        "modeling", "delay", "parallel", "unroll", "music_lm", "musiclm", "coarse_first",
-    },
     "codebooks_pattern.delay": set(),
     "fuser": {"cross", "prepend", "cross_attention_pos_emb_scale"},
     "interleave_stereo_codebooks": {"use"},
@@ -115,11 +112,11 @@ def describe(xp: XpConfig, state: dict[str, Tensor]) -> Described:
         only |= _ONLY_TEXT
     if MELODY in conditioners:
         only |= _ONLY_MELODY
-    _check_known(xp, only)
-    duration = _number(xp, "dataset.segment_duration", 0.01, 3600)
     stereo = xp.get("interleave_stereo_codebooks.use", False)
     if type(stereo) is not bool:
         raise UserError(f"{xp.source}: interleave_stereo_codebooks.use is {brief(stereo)}")
+    _check_known(xp, only, _unread(xp, stereo))
+    duration = _number(xp, "dataset.segment_duration", 0.01, 3600)
     lm: dict[str, Any] = {
         name: xp[place] for name, place in PLACES.items() if place.startswith("transformer_lm.")
     }
@@ -253,8 +250,19 @@ def _chroma_section(model: MusicGen) -> dict[str, Any]:
     return {"model": "chroma_stem", "chroma_stem": options}
 
 
-def _check_known(xp: XpConfig, only: dict[str, tuple[Any, Any]]) -> None:
+def _unread(xp: XpConfig, stereo: bool) -> tuple[str, ...]:
+    """Sections that audiocraft does not look into: those of patterns and stereo not in use."""
+    sections = () if stereo else ("interleave_stereo_codebooks",)
+    # Of the patterns it only reads the one that is named, whatever else stands beside it.
+    if xp.get("codebooks_pattern.modeling", None) != "delay":
+        sections += ("codebooks_pattern.delay",)
+    return sections
+
+
+def _check_known(xp: XpConfig, only: dict[str, tuple[Any, Any]], unread: tuple[str, ...]) -> None:
     for key, (value, default) in only.items():
+        if key.rpartition(".")[0] in unread:
+            continue
         found = xp.get(key, default)
         if found != value and not (value == [] and found is None):
             raise UserError(
@@ -262,6 +270,8 @@ def _check_known(xp: XpConfig, only: dict[str, tuple[Any, Any]]) -> None:
             )
     places = {*_ONLY, *_ONLY_TEXT, *_ONLY_MELODY, *PLACES.values()}
     for section, idle in _IDLE.items():
+        if section in unread:
+            continue
         for name in sorted(_names(xp, section) - idle):
             if f"{section}.{name}" not in places:
                 raise UserError(

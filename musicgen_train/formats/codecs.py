@@ -1,16 +1,18 @@
 """Any codec: native, audiocraft's or transformers', from a folder, a file or the hub."""
 
 from pathlib import Path
+from typing import Any
 
 from musicgen_train.codec.encodec import Encodec
 from musicgen_train.codec.stereo import StereoCodec
 from musicgen_train.errors import UserError
 from musicgen_train.formats.audiocraft_codec import FILE_NAME, read_audiocraft_codec
-from musicgen_train.formats.files import read_json
+from musicgen_train.formats.files import path_of, read_json
 from musicgen_train.formats.hub import fetch_codec, hub_id
 from musicgen_train.formats.lightning_checkpoint import read_lightning_codec
-from musicgen_train.formats.native import ASSETS, read_native_codec, shipped
+from musicgen_train.formats.native import ASSETS, FORMAT, read_native_codec, shipped
 from musicgen_train.formats.transformers_codec import read_transformers_codec
+from musicgen_train.formats.transformers_weights import whole_weights
 
 
 def load_codec(path_or_name: str | Path) -> Encodec | StereoCodec:
@@ -21,7 +23,7 @@ def load_codec(path_or_name: str | Path) -> Encodec | StereoCodec:
     a name of the hub: `encodec_32khz`, `small` (the codec of facebook/musicgen-small),
     `owner/repository`. Of a native stereo folder it is a `StereoCodec`.
     """
-    path = Path(path_or_name)
+    path = path_of(path_or_name)
     if path.suffix in (".safetensors", ".json") and path.is_file():
         raise UserError(f"{path} is one file of a checkpoint: give its folder, {path.parent}")
     if path.is_file():
@@ -56,9 +58,17 @@ def _read_folder(folder: Path) -> Encodec | StereoCodec:
             raise UserError(f"no checkpoint at {folder}: it has no config.json and no {FILE_NAME}")
         return read_audiocraft_codec(audiocraft)
     content = read_json(config)
-    if not isinstance(content, dict) or "model_type" not in content:
+    content = content if isinstance(content, dict) else {}
+    if "model_type" not in content and content.get("format") == FORMAT:
         return read_native_codec(folder)
-    # The hub's MusicGen folders hold both; where the large file was left out, the small one serves.
-    if audiocraft.is_file() and not any(folder.glob("model*.safetensors")):
-        return read_audiocraft_codec(audiocraft)
-    return read_transformers_codec(folder)
+    if audiocraft.is_file():
+        # The hub's MusicGen folders hold both; where the large file was left out, the small one
+        # serves, and beside somebody else's config.json too.
+        weights = whole_weights(folder)
+        if not _holds_codec(content) or weights is None or ".bin" in weights.name:
+            return read_audiocraft_codec(audiocraft)
+    return read_transformers_codec(folder) if "model_type" in content else read_native_codec(folder)
+
+
+def _holds_codec(config: dict[str, Any]) -> bool:
+    return config.get("model_type") in ("encodec", "musicgen", "musicgen_melody")

@@ -1,11 +1,13 @@
 """Models of the Hugging Face hub: their names, and the folders that hold them on this machine."""
 
-import json
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from musicgen_train.errors import UserError
+from musicgen_train.formats.files import read_json
+from musicgen_train.formats.transformers_weights import whole_weights
 
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 MUSICGEN_NAMES = tuple(
@@ -14,21 +16,14 @@ MUSICGEN_NAMES = tuple(
     for size in ("small", "medium", "large", "melody", "melody-large")
 )
 _ENCODEC = re.compile(r"encodec_(24|32|48)khz")
-# What may hold a codec, the smallest first; the weights stand last.
-_CODEC_FILES = (
-    ("compression_state_dict.bin",),
-    ("config.json", "model.safetensors.index.json", "model*.safetensors"),
-    ("config.json", "pytorch_model.bin"),
-)
 _BESIDE = (  # what a model's folder holds beside its weights
     "config.json", "generation_config.json", "README.md", "metrics.json", "tokenizer*",
     "spiece.model", "special_tokens_map.json", "preprocessor_config.json", "processor_config.json",
 )  # fmt: skip
-_TENSORS = (
-    *_BESIDE, "model.safetensors.index.json", "model*.safetensors", "codec.safetensors"
-)  # fmt: skip
+_SAFETENSORS = ("model.safetensors.index.json", "model*.safetensors")
+_OLD_PICKLES = ("pytorch_model.bin.index.json", "pytorch_model*.bin")
+_TENSORS = (*_BESIDE, *_SAFETENSORS, "codec.safetensors")
 _PICKLES = ("README.md", "state_dict.bin", "compression_state_dict.bin")
-_OLD_PICKLE = (*_BESIDE, "pytorch_model.bin")
 
 
 def hub_id(name: str) -> str | None:
@@ -40,16 +35,33 @@ def hub_id(name: str) -> str | None:
     return name if HUB_ID.fullmatch(name) else None
 
 
+def model_name(folder: Path, repository: str | None) -> str:
+    """What a model is called that has no name of its own: as its repository, or else its folder."""
+    return (repository or folder.resolve().name or "musicgen")[:80]
+
+
+def is_released_codec(name: str) -> bool:
+    """Whether a name is that of a codec, `encodec_32khz` or `facebook/encodec_32khz`."""
+    return _ENCODEC.fullmatch(name.removeprefix("facebook/")) is not None
+
+
+def cached(repository: str) -> Path | None:
+    """The folder of a repository in the hub's cache, whatever of it is there."""
+    return _snapshot(repository, ("config.json",), offline=True)[0]
+
+
 def fetch_codec(repository: str, place: str = "a folder, and name that") -> Path:
     """The folder of a hub repository's codec: from the cache, else downloaded.
 
     `place` is where else the user may put the files.
     """
-    attempts = [
-        (offline, files, lambda folder, weights=files[-1]: any(folder.glob(weights)))
-        for offline in (True, False)
-        for files in _CODEC_FILES
+    kinds = [  # the smallest first
+        (("compression_state_dict.bin",), _has("compression_state_dict.bin")),
+        (("config.json", "codec.safetensors"), _has("config.json", "codec.safetensors")),
+        (("config.json", *_SAFETENSORS), _has_transformers),
+        (("config.json", *_OLD_PICKLES), _has_transformers),
     ]
+    attempts = [(offline, *kind) for offline in (True, False) for kind in kinds]
     folder, reason = _fetch(repository, attempts, "no codec is in it")
     if folder is not None:
         return folder
@@ -59,17 +71,22 @@ def fetch_codec(repository: str, place: str = "a folder, and name that") -> Path
     )
 
 
-def fetch_musicgen(repository: str) -> Path:
+def fetch_musicgen(repository: str, *, lm_only: bool = False) -> Path:
     """The folder of a hub repository's MusicGen: from the cache, else downloaded.
 
     Safetensors come first, with the text encoder and tokenizer beside them; where a repository
     has none, audiocraft's two files serve. An incomplete cache is completed if that is possible.
+
+    lm_only: without a network, a language model without its tokenizer or codec will do.
     """
-    whole = [(_TENSORS, _has_tensors_and_tokenizer), (_PICKLES, _has_pickles)]
-    online = [(_TENSORS, _has_tensors), (_PICKLES, _has_pickles), (_OLD_PICKLE, _has_old_pickle)]
-    attempts = [(True, *each) for each in whole] + [(False, *each) for each in online]
-    # Without a network, weights without their tokenizer are still a language model.
-    attempts += [(True, *each) for each in online]
+    pickles = (_PICKLES, _has(*_PICKLES[1:]))
+    old = (*_BESIDE, *_OLD_PICKLES)
+    generating = [(_TENSORS, _generates), pickles, (old, _generates)]
+    online = [(_TENSORS, _has_model), pickles, (old, _has_model)]
+    attempts = [(True, *each) for each in generating] + [(False, *each) for each in online]
+    if lm_only:
+        just_lm = [(_TENSORS, _has_model), (_PICKLES, _has("state_dict.bin"))]
+        attempts += [(offline, *each) for offline in (True, False) for each in just_lm]
     folder, reason = _fetch(repository, attempts, "no MusicGen is in it")
     if folder is not None:
         return folder
@@ -81,54 +98,65 @@ def fetch_musicgen(repository: str) -> Path:
     )
 
 
-_Attempt = tuple[bool, tuple[str, ...], Callable[[Path], bool]]  # offline, files, is it there
+_Complete = Callable[[Path], bool]
+_Attempt = tuple[bool, tuple[str, ...], _Complete]  # offline, files, is it there
 
 
 def _fetch(repository: str, attempts: list[_Attempt], reason: str) -> tuple[Path | None, str]:
     """The first folder that has what an attempt wants; else None and why not."""
     # The cache comes first: it answers at once, and without a network.
     for offline, files, complete in attempts:
-        try:
-            folder = _snapshot(repository, files, offline)
-        except (OSError, ValueError) as error:  # what the hub raises derives from these
-            if not offline:
-                reason = str(error).strip().splitlines()[0].rstrip(". ")
-            continue
-        if complete(folder):
+        folder, failure = _snapshot(repository, files, offline)
+        if folder is not None and complete(folder):
             return folder, ""
+        if failure and not offline:
+            reason = failure
     return None, reason
 
 
-def _has_tensors(folder: Path) -> bool:
-    """All the weights that config.json describes; a native folder's codec too."""
-    if not (folder / "config.json").is_file():
+def _has(*files: str) -> _Complete:
+    return lambda folder: all((folder / name).is_file() for name in files)
+
+
+def _has_transformers(folder: Path) -> bool:
+    """All the weights that config.json describes."""
+    return _has("config.json")(folder) and whole_weights(folder) is not None
+
+
+def _has_model(folder: Path) -> bool:
+    """A language model's weights, or another kind of checkpoint, which its reader will name."""
+    if "codec" in (config := _config(folder)) and "lm" not in config:
+        return _has("codec.safetensors")(folder)
+    return _has_transformers(folder)
+
+
+def _generates(folder: Path) -> bool:
+    """As above, in transformers' layout with a tokenizer, in the native one with a codec."""
+    if not _has_model(folder):
         return False
-    if (folder / "model.safetensors").is_file():
-        return True
+    config = _config(folder)
+    if config.get("model_type") in ("musicgen", "musicgen_melody"):
+        return any(_has(name)(folder) for name in ("tokenizer.json", "spiece.model"))
+    return "lm" not in config or _has("codec.safetensors")(folder)
+
+
+def _config(folder: Path) -> dict[str, Any]:
     try:
-        index = json.loads((folder / "model.safetensors.index.json").read_text())
-        return all((folder / Path(str(name)).name).is_file()
-                   for name in set(index["weight_map"].values()))  # fmt: skip
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return False
+        content = read_json(folder / "config.json")
+    except UserError:
+        return {}
+    return content if isinstance(content, dict) else {}
 
 
-def _has_tensors_and_tokenizer(folder: Path) -> bool:
-    """What generates: a native folder with its codec, or transformers' with its tokenizer."""
-    beside = ("codec.safetensors", "tokenizer.json", "spiece.model")
-    return _has_tensors(folder) and any((folder / name).is_file() for name in beside)
-
-
-def _has_pickles(folder: Path) -> bool:
-    return all((folder / name).is_file() for name in _PICKLES[1:])
-
-
-def _has_old_pickle(folder: Path) -> bool:
-    return (folder / "config.json").is_file() and (folder / "pytorch_model.bin").is_file()
-
-
-def _snapshot(repository: str, files: tuple[str, ...], offline: bool) -> Path:
+def _snapshot(repository: str, files: tuple[str, ...], offline: bool) -> tuple[Path | None, str]:
+    """The folder of a repository and ""; or what there is of it in the cache, and a reason."""
     from huggingface_hub import snapshot_download
 
-    patterns = list(files)
-    return Path(snapshot_download(repository, allow_patterns=patterns, local_files_only=offline))
+    try:
+        folder = snapshot_download(repository, allow_patterns=list(files), local_files_only=offline)
+        return Path(folder), ""
+    except (OSError, ValueError) as error:  # what the hub raises derives from these
+        # A cache that lacks some file may still hold all that is needed.
+        partial = getattr(error, "snapshot_path", None)
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(". ")
+        return Path(partial) if partial else None, reason

@@ -3,19 +3,25 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from musicgen_train.errors import UserError
 from musicgen_train.formats import audiocraft_codec
 from musicgen_train.formats.audiocraft_lm import read_audiocraft_lm, read_audiocraft_musicgen
-from musicgen_train.formats.files import brief, read_json
-from musicgen_train.formats.hub import MUSICGEN_NAMES, fetch_musicgen, hub_id
+from musicgen_train.formats.files import brief, path_of, read_json
+from musicgen_train.formats.hub import (
+    MUSICGEN_NAMES,
+    fetch_musicgen,
+    hub_id,
+    is_released_codec,
+)
 from musicgen_train.formats.lightning_checkpoint import (
     read_lightning_lm,
     read_lightning_musicgen,
 )
-from musicgen_train.formats.native import ASSETS, read_native_lm, read_native_musicgen
+from musicgen_train.formats.native import ASSETS, FORMAT, read_native_lm, read_native_musicgen
 from musicgen_train.formats.transformers_lm import read_transformers_lm, read_transformers_musicgen
+from musicgen_train.formats.transformers_weights import whole_weights
 from musicgen_train.lm.model import LanguageModel
 from musicgen_train.musicgen import MusicGen
 
@@ -28,6 +34,7 @@ class Located(NamedTuple):
 
     layout: Literal["native", "lightning", "audiocraft", "transformers"]
     path: Path
+    repository: str | None = None  # of the hub, if it was fetched from there
 
 
 def load_lm(path_or_name: str | Path) -> LanguageModel:
@@ -35,7 +42,7 @@ def load_lm(path_or_name: str | Path) -> LanguageModel:
 
     path_or_name: as for `load_musicgen`.
     """
-    layout, path = locate(path_or_name)
+    layout, path, _ = locate(path_or_name, lm_only=True)
     with _naming(path):
         if layout == "native":
             return read_native_lm(path)
@@ -53,20 +60,23 @@ def load_musicgen(path_or_name: str | Path) -> MusicGen:
     checkpoint file that train.py wrote (*.ckpt), a model that ships in assets, or a name of the
     hub: `small`, `stereo-melody` (facebook/musicgen-…), `owner/repository`.
     """
-    layout, path = locate(path_or_name)
+    layout, path, repository = locate(path_or_name)
     with _naming(path):
         if layout == "native":
             return read_native_musicgen(path)
         if layout == "lightning":
             return read_lightning_musicgen(path)
         if layout == "audiocraft":
-            return read_audiocraft_musicgen(path)
-        return read_transformers_musicgen(path, str(path_or_name))
+            return read_audiocraft_musicgen(path, repository)
+        return read_transformers_musicgen(path, repository)
 
 
-def locate(path_or_name: str | Path) -> Located:
-    """Where a MusicGen is and who wrote it; a name of the hub is fetched."""
-    path, name = Path(path_or_name), str(path_or_name)
+def locate(path_or_name: str | Path, *, lm_only: bool = False) -> Located:
+    """Where a MusicGen is and who wrote it; a name of the hub is fetched.
+
+    lm_only: nothing but the language model has to be there.
+    """
+    path, name = path_of(path_or_name), str(path_or_name)
     if path.is_file():
         return _file(path)
     repository = hub_id(name)
@@ -81,9 +91,10 @@ def locate(path_or_name: str | Path) -> Located:
             f"no checkpoint at {name}: give a MusicGen folder, a .ckpt file of train.py, a "
             f"repository of the hub like facebook/musicgen-small, or {', '.join(MUSICGEN_NAMES)}"
         )
-    if "encodec" in name:
+    if is_released_codec(name):
         raise UserError(f"{name} {_CODEC}, or a name like small")
-    return _folder(fetch_musicgen(repository))
+    found = _folder(fetch_musicgen(repository, lm_only=lm_only))
+    return found._replace(repository=repository)
 
 
 def _describes_itself(folder: Path) -> bool:
@@ -112,23 +123,29 @@ def _folder(folder: Path) -> Located:
         raise UserError(f"no checkpoint at {folder}: it has no config.json and no {LM_FILE}"
                         f"{_inside(folder)}")  # fmt: skip
     content = read_json(config)
-    if not isinstance(content, dict) or "model_type" not in content:
-        if isinstance(content, dict) and "codec" in content and "lm" not in content:
-            raise UserError(f"{folder} {_CODEC}")
+    content = content if isinstance(content, dict) else {}
+    if content.get("model_type") in ("musicgen", "musicgen_melody"):
+        # The hub's folders hold both layouts; where the large file was left out, the other serves.
+        if pickle.is_file() and whole_weights(folder) is None:
+            return Located("audiocraft", folder)
+        return Located("transformers", folder)
+    if "lm" in content and content.get("format") == FORMAT:
         return Located("native", folder)
-    kind = content["model_type"]
-    if kind == "encodec":
-        raise UserError(f"{folder} {_CODEC}")
-    if kind not in ("musicgen", "musicgen_melody"):
-        raise UserError(
-            f"{config} describes model_type {brief(kind)}: only musicgen and musicgen_melody can "
-            "be loaded"
-        )
-    # The hub's folders hold both layouts; where the large file was left out, the other serves.
-    weights = [*folder.glob("model*.safetensors"), *folder.glob("pytorch_model*.bin")]
-    if pickle.is_file() and not weights:
+    if pickle.is_file():  # beside which a config.json means nothing to audiocraft
         return Located("audiocraft", folder)
-    return Located("transformers", folder)
+    _refuse_codec(content, folder)
+    if "model_type" in content:
+        raise UserError(
+            f"{config} describes model_type {brief(content['model_type'])}: only musicgen and "
+            "musicgen_melody can be loaded"
+        )
+    return Located("native", folder)
+
+
+def _refuse_codec(config: dict[str, Any], folder: Path) -> None:
+    native = "codec" in config and "lm" not in config
+    if native or config.get("model_type") == "encodec":
+        raise UserError(f"{folder} {_CODEC}")
 
 
 def _inside(folder: Path) -> str:

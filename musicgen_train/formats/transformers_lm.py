@@ -12,7 +12,7 @@ from musicgen_train.conditioning.chroma import ChromaExtractor
 from musicgen_train.conditioning.text import T5TextEncoder, load_t5, t5_origin
 from musicgen_train.errors import UserError
 from musicgen_train.formats.files import write_json, write_tensors
-from musicgen_train.formats.hub import hub_id
+from musicgen_train.formats.hub import model_name
 from musicgen_train.formats.lm_building import empty_lm
 from musicgen_train.formats.lm_layouts import from_layout, to_layout, transformers_pieces
 from musicgen_train.formats.transformers_codec import (
@@ -50,14 +50,13 @@ def read_transformers_lm(folder: Path) -> LanguageModel:
     return _read(folder, describe(folder))
 
 
-def read_transformers_musicgen(folder: Path, name: str) -> MusicGen:
+def read_transformers_musicgen(folder: Path, repository: str | None = None) -> MusicGen:
     """Load everything that generates; the T5 of the folder is loaded when it is first used.
 
-    name: what the user called it, which is remembered as the place of the T5 if it is on the hub.
+    repository: of the hub, where the folder is from there; it is then the place of the T5.
     """
     described = describe(folder)
     codec = read_transformers_codec(folder)
-    repository = None if Path(name).exists() else hub_id(name)
     encoder = T5TextEncoder(repository or str(folder.resolve()), dim=described.lm["text_dim"])
     chroma = None
     if described.lm.get("chroma_dim") is not None:
@@ -65,7 +64,7 @@ def read_transformers_musicgen(folder: Path, name: str) -> MusicGen:
         chroma = ChromaExtractor(**options)
     duration = described.max_duration or read_max_duration(folder, codec.frame_rate)
     return MusicGen(
-        name,
+        model_name(folder, repository),
         StereoCodec(codec) if described.stereo else codec,
         _read(folder, described),
         encoder,

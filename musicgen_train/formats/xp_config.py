@@ -18,7 +18,10 @@ class XpConfig:
         self.source = source
         try:
             self.tree = yaml.safe_load(text) if isinstance(text, str) else None
-        except (yaml.YAMLError, RecursionError, ValueError) as error:
+        # A wrong number, truth or date is one of the last three to YAML.
+        except (
+            yaml.YAMLError, RecursionError, ValueError, LookupError, AttributeError, TypeError
+        ) as error:  # fmt: skip
             reason = " ".join(str(error).split())
             raise UserError(f"{source}: xp.cfg is no plain YAML ({reason})") from None
         if not isinstance(self.tree, dict):

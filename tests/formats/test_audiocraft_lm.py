@@ -1,5 +1,7 @@
 """audiocraft's MusicGens: published ones load, ours come back, broken ones say why."""
 
+from pathlib import Path
+
 import pytest
 import torch
 import yaml
@@ -231,7 +233,7 @@ def test_what_audiocraft_cannot_hold_is_refused_before_anything_is_written(model
         ("lm_model", ..., "lm_model is None"),
         ("codebooks_pattern.modeling", "unroll", "modeling is 'unroll', but only 'delay'"),
         ("codebooks_pattern.modeling", None, "codebooks_pattern.modeling is missing"),
-        ("codebooks_pattern.stages", [1], "codebooks_pattern.stages of xp.cfg is not supported"),
+        (f"{DELAY}.stages", [1], f"the option {DELAY}.stages of xp.cfg is not supported"),
         (f"{DELAY}.flatten_first", 2, f"{DELAY}.flatten_first is 2"),
         (f"{DELAY}.empty_initial", 1, f"{DELAY}.empty_initial is 1"),
         (f"{DELAY}.delays", [0, 1], "2 delays for 4 codebooks"),
@@ -291,7 +293,8 @@ def test_what_audiocraft_cannot_hold_is_refused_before_anything_is_written(model
         (f"{CHROMA}.radix2_exp", 60, f"{CHROMA}.radix2_exp is 60"),
         (f"{CHROMA}.winhop", 100, f"the option {CHROMA}.winhop of xp.cfg is not supported"),
         ("tokens.padding_with_special_token", True, "tokens.padding_with_special_token is True"),
-        ("interleave_stereo_codebooks.per_timestep", True, "per_timestep is True"),
+        ("interleave_stereo_codebooks", {"use": True, "per_timestep": True}, "timestep is True"),
+        ("interleave_stereo_codebooks", {"use": True, "x": 1}, "interleave_stereo_codebooks.x of"),
         ("interleave_stereo_codebooks.use", "yes", "interleave_stereo_codebooks.use is 'yes'"),
         ("interleave_stereo_codebooks.use", True, "the codec has 8 codebooks"),
         ("dataset.segment_duration", -1, "dataset.segment_duration is -1"),
@@ -324,6 +327,63 @@ def test_options_of_training_and_of_old_exports_change_nothing(golden):
     assert again.delays == lm.delays
     edit(folder, {"codebooks_pattern": {"modeling": "parallel"}})
     assert read_audiocraft_lm(folder).delays == [0, 0, 0, 0]
+
+
+UNROLL = {"flattening": [0, 1, 2, 3], "delays": [0, 0, 0, 0]}
+ERAS = {  # what stands in the configurations of audiocraft's releases, and in no later one
+    "1.0": {
+        "codebooks_pattern.unroll": UNROLL, "codebooks_pattern.music_lm": {"group_by": 2},
+        "codebooks_pattern.valle": {"delays": [0, 0, 0]}, "codebooks_pattern.coarse_first": ...,
+        "interleave_stereo_codebooks": ..., "compression_model_n_q": ...,
+    },
+    "before 1.0": {
+        "codebooks_pattern": {"modeling": None}, "transformer_lm.q_modeling": "delay",
+        "interleave_stereo_codebooks": ..., "compression_model_n_q": ..., "tokens": ...,
+        "conditioners.args": {"merge_text_conditions_p": 0.25, "drop_desc_p": 0.5},
+    },
+    "1.1": {"interleave_stereo_codebooks": ..., "compression_model_n_q": ...},
+    "1.2": {"interleave_stereo_codebooks": {"use": False, "per_timestep": False}},
+    "1.3": {"generate.lm.no_text_conditioning": False},
+    "of another's patterns": {
+        "codebooks_pattern.mine": {"delays": "?"}, "codebooks_pattern.musiclm": None,
+        "interleave_stereo_codebooks": {"use": False, "downsample": True, "per_timestep": True},
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["text", "melody"])
+@pytest.mark.parametrize("era", ERAS)
+def test_every_release_of_audiocraft_is_read(era, name, golden):
+    folder = golden(name)
+    lm = read_audiocraft_lm(folder)
+    edit(folder, ERAS[era])
+    codec = torch.load(folder / "compression_state_dict.bin", weights_only=True)
+    config = yaml.safe_load(codec["xp.cfg"])
+    if "1.0" in era:  # the codecs of June 2023
+        config["encodec"] |= {"renormalize": None, "renorm": None}
+        codec["xp.cfg"] = yaml.safe_dump(config)
+        torch.save(codec, folder / "compression_state_dict.bin")
+    model = read_audiocraft_musicgen(folder)
+    assert model.lm.delays == [0, 1, 2, 3]
+    assert model.codec.config["normalize"] is False
+    state = model.lm.state_dict()
+    assert all(torch.equal(tensor, state[key]) for key, tensor in lm.state_dict().items())
+
+
+@pytest.mark.parametrize("text", ["a: !!int ''", "a: !!bool x", "a: !!timestamp x", "? [a]: b"])
+def test_a_config_that_yaml_stumbles_over_is_refused(text, golden):
+    folder = golden("text")
+    torch.save(content(folder) | {"xp.cfg": text}, folder / FILE)
+    with pytest.raises(UserError, match=r"state_dict\.bin: .*xp\.cfg") as raised:
+        read_audiocraft_lm(folder)
+    assert "\n" not in str(raised.value)
+
+
+def test_a_model_is_called_by_its_folder_or_repository(golden, monkeypatch):
+    folder = golden("text")
+    monkeypatch.chdir(folder)
+    assert read_audiocraft_musicgen(Path()).name == folder.resolve().name
+    assert read_audiocraft_musicgen(folder, "someone/theirs").name == "someone/theirs"
 
 
 def test_attention_of_the_plain_backend_loads(golden):

@@ -113,7 +113,7 @@ def assert_same_music(kind, model, there, monkeypatch):
 
 def test_what_transformers_saves_makes_the_same_music_here(theirs, monkeypatch):
     kind, there, folder = theirs
-    model = read_transformers_musicgen(folder, "name")
+    model = read_transformers_musicgen(folder)
     assert_same_music(kind, model, there, monkeypatch)
 
 
@@ -124,12 +124,12 @@ def test_what_is_written_here_makes_the_same_music_in_transformers(ours, monkeyp
 
 def test_a_musicgen_comes_back_to_the_last_bit(ours):
     kind, model, folder = ours
-    loaded = read_transformers_musicgen(folder, "again")
+    loaded = read_transformers_musicgen(folder)
     state = model.lm.state_dict()
     assert all(torch.equal(t, state[name]) for name, t in loaded.lm.state_dict().items())
     assert type(loaded.codec) is type(model.codec)
     assert loaded.codec.identity() == model.codec.identity()
-    assert (loaded.name, loaded.max_duration) == ("again", model.max_duration)
+    assert (loaded.name, loaded.max_duration) == (folder.name, model.max_duration)
     for given, expected in zip(loaded.text_encoder(TEXTS), model.text_encoder(TEXTS), strict=True):
         torch.testing.assert_close(given, expected)  # not equal: others were in the batch
     idle = set() if KINDS[kind][0] else {"chroma_length"}
@@ -192,7 +192,7 @@ def test_the_processor_of_both_generations_of_transformers_loads(ours, left_out,
     extractor = processor.feature_extractor
     assert extractor.sampling_rate == RATE
     assert extractor.feature_size == (12 if melody else channels)
-    loaded = read_transformers_musicgen(tmp_path, "name")
+    loaded = read_transformers_musicgen(tmp_path)
     if melody:
         assert loaded.chroma.config == model.chroma.config
         assert (extractor.n_fft, extractor.hop_length) == (model.chroma.window, model.chroma.hop)
@@ -200,7 +200,7 @@ def test_the_processor_of_both_generations_of_transformers_loads(ours, left_out,
 
 def test_text_in_music_out_equals_their_processor_and_generate(theirs, monkeypatch):
     kind, there, folder = theirs
-    model = read_transformers_musicgen(folder, str(folder))
+    model = read_transformers_musicgen(folder)
     model.set_generation_params(use_sampling=False, duration=0.12, cfg_coef=3.0)
     processor = AutoProcessor.from_pretrained(folder)
     for row in range(2):
@@ -215,7 +215,7 @@ def test_text_in_music_out_equals_their_processor_and_generate(theirs, monkeypat
 @pytest.mark.parametrize("kind", ["melody", "stereo melody"])
 def test_melody_in_music_out_equals_their_processor_and_generate(kind, tmp_path, monkeypatch):
     there = their_model(kind, tmp_path)
-    model = read_transformers_musicgen(tmp_path, str(tmp_path))
+    model = read_transformers_musicgen(tmp_path)
     model.set_generation_params(use_sampling=False, duration=0.12, cfg_coef=3.0)
     processor = AutoProcessor.from_pretrained(tmp_path)
     time = torch.arange(int(model.max_duration * RATE)) / RATE
@@ -280,7 +280,7 @@ def test_conditions_of_the_models_own_width_are_not_projected(kind, width, tmp_p
     names = load_file(tmp_path / "theirs" / "model.safetensors").keys()
     assert ("enc_to_dec_proj.weight" in names) == (width == 12)
     assert ("audio_enc_to_dec_proj.weight" in names) == (kind == "melody" and width == 16)
-    model = read_transformers_musicgen(tmp_path / "theirs", "name")
+    model = read_transformers_musicgen(tmp_path / "theirs")
     assert_same_music(kind, model, there, monkeypatch)
     save_transformers_musicgen(model, tmp_path / "ours")
     assert load_file(tmp_path / "ours" / "model.safetensors").keys() == names
@@ -314,25 +314,24 @@ def test_the_longest_window_follows_from_the_generation_config(steps, seconds, f
     if steps is not None:
         content = json.dumps({"max_length": steps})
         (tmp_path / "generation_config.json").write_text(content)
-    assert read_transformers_musicgen(tmp_path, "name").max_duration == seconds
+    assert read_transformers_musicgen(tmp_path).max_duration == seconds
 
 
-def test_the_t5_is_named_by_its_place(foreign):
-    for name, place in (
-        (str(foreign), str(foreign)),
-        ("small", "facebook/musicgen-small"),
-        ("someone/their-model", "someone/their-model"),
-        ("no name of the hub", str(foreign)),
-    ):
-        encoder = read_transformers_musicgen(foreign, name).text_encoder
-        assert encoder.name_or_path == place
+def test_model_and_t5_are_named_by_their_place(foreign, monkeypatch):
+    monkeypatch.chdir(foreign)
+    for folder in (foreign, Path(), foreign / ".." / foreign.name):
+        model = read_transformers_musicgen(folder)
+        assert (model.name, model.text_encoder.name_or_path) == (foreign.name, str(foreign))
+    repository = "someone/" + "their-model" * 9
+    model = read_transformers_musicgen(foreign, repository)
+    assert (model.name, model.text_encoder.name_or_path) == (repository[:80], repository)
 
 
 def test_a_t5_is_known_by_name_after_a_journey_through_transformers(tmp_path):
     folder = save_t5(tmp_path / "t5-small", width=512)
     model = our_model("text", folder, text_dim=512)
     save_transformers_musicgen(model, tmp_path / "there")
-    back = read_transformers_musicgen(tmp_path / "there", str(tmp_path / "there"))
+    back = read_transformers_musicgen(tmp_path / "there")
     save_audiocraft_musicgen(back, tmp_path / "audiocraft")
     again = read_audiocraft_musicgen(tmp_path / "audiocraft")
     assert again.text_encoder.name_or_path == "google-t5/t5-small"
@@ -440,7 +439,7 @@ def test_a_config_that_is_foreign_or_absurd_is_refused(key, value, said, melody_
         del node[name]
     path.write_text(json.dumps(config))
     with pytest.raises(UserError, match=said) as raised:
-        read_transformers_musicgen(melody_folder, "name")
+        read_transformers_musicgen(melody_folder)
     assert "\n" not in str(raised.value) and len(str(raised.value)) < 500
 
 
@@ -460,7 +459,7 @@ def test_files_beside_the_weights_are_not_trusted(file, content, said, melody_fo
     (melody_folder / "config.json").write_text(json.dumps(config))
     (melody_folder / file).write_text(json.dumps(content))
     with pytest.raises(UserError, match=said) as raised:
-        read_transformers_musicgen(melody_folder, "name")
+        read_transformers_musicgen(melody_folder)
     assert file in str(raised.value) and "\n" not in str(raised.value)
 
 
