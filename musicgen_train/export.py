@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import argparse
 import shutil
+import signal
+import sys
 import tempfile
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,7 +37,7 @@ def parser() -> argparse.ArgumentParser:
     add("--format", required=True, choices=["native", "audiocraft", "transformers"])
     add(
         "--dtype", choices=["float32", "float16", "bfloat16"], default="float32",
-        help="native only: of the language model's weights; the last two halve the file",
+        help="native only: of all weights but the codec's; the last two halve the file",
     )  # fmt: skip
     add(
         "--licence", "--license", metavar="TEXT",
@@ -54,7 +57,7 @@ def main(argv: list[str] | None = None) -> None:
     args = parser().parse_args(argv)
     _check(args)
     try:
-        with appearing(args.output) as folder:
+        with exiting_on_sigterm(), appearing(args.output) as folder:
             kind, remarks = export(args, folder)
     except OSError as error:
         raise UserError(f"{args.output} cannot be written ({error})") from None
@@ -72,7 +75,9 @@ def export(args: argparse.Namespace, folder: Path) -> tuple[str, list[str]]:
     if args.pointer:
         export_pointer(args.checkpoint, folder)
         return "codec", []
-    if args.codec_only or is_codec(args.checkpoint):
+    with reading(args.checkpoint):
+        codec_alone = args.codec_only or is_codec(args.checkpoint)
+    if codec_alone:
         return "codec", export_codec(args, folder)
     return "model", export_musicgen(args, folder)
 
@@ -80,13 +85,14 @@ def export(args: argparse.Namespace, folder: Path) -> tuple[str, list[str]]:
 def export_musicgen(args: argparse.Namespace, folder: Path) -> list[str]:
     """Write the model of a checkpoint, its card and metrics; return what there is to say of it."""
     from musicgen_train import formats
+    from musicgen_train.formats.half_precision import round_weights
     from musicgen_train.formats.model_card import musicgen_card
     from musicgen_train.formats.models import locate
-    from musicgen_train.formats.rounding import round_weights
     from musicgen_train.formats.verification import verify_musicgen
 
-    model = formats.load_musicgen(args.checkpoint)
-    source = _provenance(args, locate(args.checkpoint).path)
+    with reading(args.checkpoint):
+        model = formats.load_musicgen(args.checkpoint)
+        source = _provenance(args, locate(args.checkpoint).path)
     remarks = []
     if args.format == "native":
         if args.dtype != "float32":
@@ -99,8 +105,9 @@ def export_musicgen(args: argparse.Namespace, folder: Path) -> list[str]:
     else:
         formats.save_transformers_musicgen(model, folder)
         remarks += _melody_remarks(model)
-    _describe(folder, musicgen_card(model, args.format, args.output.name, source), source)
-    return [f"verified: {verify_musicgen(model, folder, args.format)}", *remarks]
+    notes = _text_encoder_notes(model, args.format)
+    _describe(folder, musicgen_card(model, args.format, args.output.name, source, notes), source)
+    return [f"verified: {verify_musicgen(model, folder, args.format)}", *remarks, *notes]
 
 
 def export_codec(args: argparse.Namespace, folder: Path) -> list[str]:
@@ -112,8 +119,9 @@ def export_codec(args: argparse.Namespace, folder: Path) -> list[str]:
 
     if args.dtype != "float32":
         raise UserError("--dtype is for models: the codes of a codec are those of its float32")
-    codec = formats.load_codec(args.checkpoint)
-    source = _provenance(args, Path(args.checkpoint))
+    with reading(args.checkpoint):
+        codec = formats.load_codec(args.checkpoint)
+        source = _provenance(args, _place_of_codec(args.checkpoint))
     if args.format == "native":
         formats.save_codec(codec, folder)
     elif isinstance(codec, StereoCodec):
@@ -139,14 +147,45 @@ def export_pointer(checkpoint: str, folder: Path) -> None:
 @contextmanager
 def appearing(output: Path) -> Iterator[Path]:
     """A new folder beside `output` that takes its name at the end, or leaves nothing behind."""
-    output.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{output.name}.", dir=output.parent))
+    made = [folder for folder in output.parents if not folder.exists()]
     try:
-        yield temporary
-        temporary.chmod(0o755)
-        temporary.replace(output)
+        output.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=f".{output.name}.", dir=output.parent))
+        try:
+            yield temporary
+            temporary.chmod(0o755)
+            temporary.replace(output)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        for folder in made:
+            with suppress(OSError):  # one that is not empty stays, as it does if all went well
+                folder.rmdir()
+
+
+@contextmanager
+def exiting_on_sigterm() -> Iterator[None]:
+    """Let SIGTERM unwind the stack, as Ctrl-C does, so that what is half-written goes."""
+    if threading.current_thread() is not threading.main_thread():  # others have no signals
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
+def reading(checkpoint: str) -> Iterator[None]:
+    """Say of an `OSError` that it is the checkpoint that cannot be read."""
+    try:
+        yield
+    except OSError as error:
+        raise UserError(
+            f"{error.filename or checkpoint} cannot be read ({error.strerror or error}): check "
+            "that it is whole and that you may read it"
+        ) from None
 
 
 def _check(args: argparse.Namespace) -> None:
@@ -158,6 +197,10 @@ def _check(args: argparse.Namespace) -> None:
     if args.licence is not None and not 0 < len(args.licence.split()) <= 20:
         raise UserError("--licence is empty or long: give a name like MIT or cc-by-nc-4.0")
     output: Path = args.output
+    if output.is_symlink():
+        raise UserError(f"{output} is a link: name a new folder")
+    if output.name in ("", ".."):
+        raise UserError(f"{output} is no name of a new folder: give one")
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise UserError(f"{output} exists and is not empty: name a new folder")
 
@@ -170,6 +213,36 @@ def _provenance(args: argparse.Namespace, path: Path) -> Provenance:
     if args.licence is None:
         return source
     return source._replace(licence=" ".join(args.licence.split()))
+
+
+def _place_of_codec(checkpoint: str) -> Path:
+    """The file or folder that `load_codec` took the codec from."""
+    from musicgen_train.formats.hub import fetch_codec, hub_id
+    from musicgen_train.formats.native import ASSETS
+
+    for place in (Path(checkpoint), ASSETS / checkpoint):
+        if place.exists():
+            return place
+    repository = hub_id(checkpoint)
+    assert repository is not None, f"{checkpoint} was loaded from nowhere"
+    return fetch_codec(repository)  # by now from the cache
+
+
+def _text_encoder_notes(model: MusicGen, layout: str) -> list[str]:
+    """What there is to say of a T5 that the export names and does not hold."""
+    from musicgen_train.conditioning.text import T5TextEncoder
+    from musicgen_train.formats.audiocraft_lm_config import describe_for_audiocraft
+    from musicgen_train.formats.t5_identity import audiocraft_remark, native_identity
+
+    encoder = model.text_encoder
+    if not isinstance(encoder, T5TextEncoder) or layout == "transformers":
+        return []
+    if layout == "native":
+        remark = native_identity(encoder.name_or_path).remark
+    else:
+        section = describe_for_audiocraft(model)["conditioners"].get("description")
+        remark = audiocraft_remark(encoder, section["t5"]["name"]) if section else ""
+    return [remark] if remark else []
 
 
 def _describe(folder: Path, card: str, source: Provenance) -> None:

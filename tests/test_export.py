@@ -1,9 +1,12 @@
 """The export command writes each layout, checks it, and says in one line what it will not do."""
 
 import json
+import os
 import re
+import signal
 from pathlib import Path
 
+import huggingface_hub
 import pytest
 import torch
 import yaml
@@ -11,9 +14,21 @@ from safetensors.torch import load_file, save_file
 
 from musicgen_train import export
 from musicgen_train.codec.stereo import StereoCodec
+from musicgen_train.conditioning.text import WordTextEncoder
 from musicgen_train.evaluation.measurement import Measurement
 from musicgen_train.evaluation.metrics_file import write_metrics
-from musicgen_train.formats import load_codec, load_lm, load_musicgen, save_codec, save_musicgen
+from musicgen_train.formats import (
+    load_codec,
+    load_lm,
+    load_musicgen,
+    save_audiocraft_codec,
+    save_codec,
+    save_musicgen,
+    save_transformers_codec,
+)
+from musicgen_train.formats.native import ASSETS
+from musicgen_train.formats.provenance import read_provenance
+from musicgen_train.musicgen import MusicGen
 from tests.conditioning.small_t5 import save_t5
 from tests.formats.small_codecs import CHUNKED, assert_same_codec, trained
 from tests.formats.small_lms import KINDS, our_model
@@ -86,8 +101,10 @@ def test_a_pointer_needs_no_weights(tmp_path):
 def test_every_kind_of_model_is_written_and_verified(kind, layout, models, tmp_path, capsys):
     output = run(models[kind], tmp_path / "out", layout)
     said = capsys.readouterr().out
-    library = "transformers 5" if layout == "transformers" else "musicgen_train"
-    assert re.search(rf"verified: {library}\S* computes the same logits \(largest", said)
+    same = "musicgen_train computes the same logits"
+    if layout == "transformers":
+        same = r"transformers 5\S+ computes the same logits, latents and audio, text states"
+    assert re.search(rf"verified: {same} \(largest", said)
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
     ours, theirs = load_lm(models[kind]).state_dict(), load_lm(output).state_dict()
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
@@ -127,8 +144,16 @@ def test_half_precision_is_written_and_its_cost_is_said(dtype, models, tmp_path,
     assert {tensor.dtype for tensor in stored.values()} == {getattr(torch, dtype)}
 
 
+@pytest.mark.parametrize(
+    ("weight", "said"),
+    [
+        ("decoder.lm_heads.1.weight", "logits"),
+        ("audio_encoder.decoder.layers.0.conv.bias", "latents and audio"),
+        ("text_encoder.encoder.final_layer_norm.weight", "text states"),
+    ],
+)
 def test_an_export_that_computes_something_else_is_an_error_and_leaves_nothing(
-    models, tmp_path, capsys, monkeypatch
+    weight, said, models, tmp_path, capsys, monkeypatch
 ):
     from musicgen_train import formats
 
@@ -137,12 +162,12 @@ def test_an_export_that_computes_something_else_is_an_error_and_leaves_nothing(
     def spoilt(model, folder):
         real(model, folder)
         state = load_file(folder / "model.safetensors")
-        state["decoder.lm_heads.1.weight"][3, 2] += 0.1
+        state[weight].view(-1)[2] += 0.1
         save_file(state, folder / "model.safetensors", metadata={"format": "pt"})
 
     monkeypatch.setattr(formats, "save_transformers_musicgen", spoilt)
     error = refused(capsys, models["text"], tmp_path / "out", "--format", "transformers")
-    assert re.search(r"transformers 5\S+ computes other logits from the export \(largest", error)
+    assert re.search(rf"transformers 5\S+ computes other {said} from the export \(largest", error)
     assert not list(tmp_path.iterdir())
 
 
@@ -157,6 +182,8 @@ def test_the_licence_is_the_given_the_recorded_or_unknown_one(models, tmp_path):
     fifth = run(second, tmp_path / "5", "native", "--licence", "ask me: first")
     matter = front_matter(fifth)
     assert (matter["license"], matter["license_name"]) == ("other", "ask me: first")
+    sixth = run(fifth, tmp_path / "6", "transformers")
+    assert front_matter(run(sixth, tmp_path / "7", "native"))["license_name"] == "ask me: first"
 
 
 def test_the_card_says_what_the_model_is(models, tmp_path):
@@ -218,6 +245,100 @@ def test_a_checkpoint_of_a_training_is_exported_with_its_record(datasets, tmp_pa
         assert training["dataset"] == datasets["codes"].name
         assert "| steps | 2 |" in (output / "README.md").read_text()
         assert str(datasets["codes"]) not in (output / "README.md").read_text()
+
+
+@pytest.mark.parametrize("name", ["codec_tiny", "encodec_32khz", "small"])
+def test_a_name_takes_nothing_from_the_current_directory(name, tmp_path, monkeypatch):
+    """Of a codec that ships, of one in the hub's cache, and of a model's there."""
+    repository = {"small": "facebook/musicgen-small"}.get(name, f"facebook/{name}")
+    root = tmp_path / f"models--{repository.replace('/', '--')}"
+    (root / "refs").mkdir(parents=True)
+    (root / "refs" / "main").write_text("0" * 40)
+    snapshot = root / "snapshots" / ("0" * 40)
+    save = save_audiocraft_codec if name == "small" else save_transformers_codec
+    save(trained(lstm=1), snapshot)
+    (snapshot / "README.md").write_text("---\nlicense: cc-by-nc-4.0\n---\n")
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    Path("README.md").write_text("---\nlicense: gpl-3.0\n---\n")
+    Path("metrics.json").write_text('{"metrics": [{"title": "of another model"}]}')
+    output = run(name, Path("out"), "native", "--codec-only")
+    shipped = read_provenance(ASSETS / "codec_tiny").licence or "unknown"
+    expected = shipped if name == "codec_tiny" else "cc-by-nc-4.0"
+    assert front_matter(output)["license"] == expected
+    assert not (output / "metrics.json").exists()
+
+
+def test_a_model_in_the_current_directory_is_called_after_it(models, tmp_path, monkeypatch):
+    folder = run(models["text"], tmp_path / "mine", "transformers")
+    monkeypatch.chdir(folder)
+    for i, typed in enumerate((".", "../mine", str(folder))):
+        assert load_musicgen(run(typed, tmp_path / str(i), "native")).name == "mine"
+
+
+def test_half_precision_of_a_trained_text_encoder_counts(models, tmp_path, capsys):
+    """The words are rounded with the language model, and the change that is said is of both."""
+    model = load_musicgen(models["text"])
+    with torch.no_grad():  # a language model that loses nothing
+        for parameter in model.lm.parameters():
+            parameter.copy_(parameter.bfloat16())
+    encoder = WordTextEncoder(dim=12)
+    words = MusicGen("words", model.codec, model.lm, encoder, max_duration=model.max_duration)
+    save_musicgen(words, tmp_path / "words")
+    output = run(tmp_path / "words", tmp_path / "out", "native", "--dtype", "bfloat16")
+    change = re.search(r"changes logits by up to (\S+) of", capsys.readouterr().out)
+    assert change is not None and float(change[1]) > 0
+    stored = load_file(output / "model.safetensors")
+    assert {tensor.dtype for tensor in stored.values()} == {torch.bfloat16}
+
+
+def test_what_cannot_be_read_is_said_not_where_it_should_go(tmp_path, capsys, monkeypatch):
+    from musicgen_train import formats
+
+    def denied(_):
+        raise PermissionError(13, "Permission denied", "codec/codec.safetensors")
+
+    save_codec(trained(lstm=1), tmp_path / "codec")
+    monkeypatch.setattr(formats, "load_codec", denied)
+    error = refused(capsys, tmp_path / "codec", tmp_path / "new", "--format", "native")
+    assert "codec/codec.safetensors cannot be read (Permission denied)" in error
+
+
+@pytest.mark.parametrize("target", ["nothing", "empty"])
+def test_a_link_as_output_is_refused_before_anything_is_loaded(target, tmp_path, capsys):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / target)
+    error = refused(capsys, tmp_path / "nowhere", tmp_path / "link", "--format", "native")
+    assert "link is a link: name a new folder" in error
+
+
+def test_a_failure_takes_the_folders_with_it_that_it_made(tmp_path, capsys):
+    (tmp_path / "there").mkdir()
+    refused(capsys, tmp_path / "nowhere", tmp_path / "there/a/b/out", "--format", "native")
+    assert list(tmp_path.rglob("*")) == [tmp_path / "there"]
+    save_codec(trained(lstm=1), tmp_path / "codec")
+    assert run(tmp_path / "codec", tmp_path / "there/a/b/out", "native").is_dir()
+
+
+def test_a_termination_leaves_nothing(tmp_path, monkeypatch):
+    from musicgen_train import formats
+
+    def terminated(*_):
+        assert any(path.name.startswith(".out.") for path in tmp_path.iterdir())
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    save_codec(trained(lstm=1), tmp_path / "codec")
+    monkeypatch.setattr(formats, "save_codec", terminated)
+    before = signal.signal(signal.SIGTERM, signal.SIG_IGN)  # so that a fault ends no test run
+    try:
+        with pytest.raises(SystemExit) as stopped:
+            run(tmp_path / "codec", tmp_path / "out", "native")
+        assert stopped.value.code == 128 + signal.SIGTERM
+        assert signal.getsignal(signal.SIGTERM) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert [path.name for path in tmp_path.iterdir()] == ["codec"]
 
 
 def test_a_checkpoint_of_a_codecs_training_is_exported(datasets, tmp_path, monkeypatch):

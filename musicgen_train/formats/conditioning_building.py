@@ -1,6 +1,5 @@
 """From a file's text encoder and chroma sections, neither of which is trusted, to modules."""
 
-import re
 from pathlib import Path
 from typing import Any
 
@@ -8,14 +7,14 @@ import torch
 from torch import Tensor
 
 from musicgen_train.conditioning.chroma import ChromaExtractor
-from musicgen_train.conditioning.text import T5TextEncoder, WordTextEncoder, t5_origin
+from musicgen_train.conditioning.text import T5TextEncoder, WordTextEncoder
 from musicgen_train.errors import UserError
 from musicgen_train.formats.files import brief
 from musicgen_train.formats.options import TEXT, check_arguments, whole
+from musicgen_train.formats.t5_identity import native_identity
 
 TextEncoder = WordTextEncoder | T5TextEncoder
 
-_T5 = re.compile(r"((google|google-t5)/)?(flan-)?t5-[\w.-]+")  # of the hub
 # The only classes that a file can ask for; nothing is ever imported by the name it gives.
 TEXT_ENCODERS: dict[str, type[WordTextEncoder] | type[T5TextEncoder]] = {
     "words": WordTextEncoder,
@@ -44,11 +43,8 @@ def describe_text_encoder(encoder: TextEncoder | None) -> dict[str, Any] | None:
         return None
     (kind,) = (kind for kind, known in TEXT_ENCODERS.items() if type(encoder) is known)
     section = {"type": kind, **encoder.config}
-    name = section.get("name_or_path", "")
-    if name and (Path(name).is_dir() or "musicgen" in name):
-        # The T5 inside a MusicGen of transformers is a released one, to be had elsewhere too.
-        origin = t5_origin(name)
-        section["name_or_path"] = origin if _T5.fullmatch(origin) else name
+    if isinstance(encoder, T5TextEncoder):
+        section["name_or_path"] = native_identity(encoder.name_or_path).name
     return section
 
 

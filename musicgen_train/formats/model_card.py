@@ -2,6 +2,7 @@
 
 import math
 import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -38,8 +39,13 @@ inputs = processor(raw_audio=wav, sampling_rate={sample_rate}, return_tensors="p
 codes = model.encode(**inputs).audio_codes"""
 
 
-def musicgen_card(model: MusicGen, layout: Layout, folder: str, source: Provenance) -> str:
-    """The card of a MusicGen that lies in `folder`; `source` says what is known of its making."""
+def musicgen_card(
+    model: MusicGen, layout: Layout, folder: str, source: Provenance, notes: Sequence[str] = ()
+) -> str:
+    """The card of a MusicGen that lies in `folder`; `source` says what is known of its making.
+
+    notes: what whoever loads it should know, a sentence each.
+    """
     melody = model.chroma is not None
     tags = ["musicgen", "music-generation", *(["melody"] if melody else []),
             *(["stereo"] if model.audio_channels == 2 else [])]  # fmt: skip
@@ -57,6 +63,7 @@ def musicgen_card(model: MusicGen, layout: Layout, folder: str, source: Provenan
         f"# {_plain(model.name)}\n\nA MusicGen: a language model that writes music as the codes of "
         "a neural codec.\n",
         _table(_musicgen_facts(model)),
+        "\n".join(f"- Note: {_plain(note)}." for note in notes),
         _loading(_OURS, snippets[layout], LIBRARIES[layout], values),
         _training(source),
         _metrics(source),
@@ -98,7 +105,9 @@ def _front_matter(layout: Layout, licence: str | None, tags: list[str], task: st
     if task is not None:
         content["pipeline_tag"] = task
     content["tags"] = tags
-    return f"---\n{yaml.safe_dump(content, sort_keys=False, allow_unicode=True)}---\n"
+    return (
+        f"---\n{yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=math.inf)}---\n"
+    )
 
 
 def _musicgen_facts(model: MusicGen) -> dict[str, str]:
@@ -142,34 +151,42 @@ def _loading(ours: str, theirs: str, library: str, values: dict[str, Any]) -> st
 def _training(source: Provenance) -> str:
     if not source.training:
         return ""
-    facts = {name.replace("_", " "): _plain(value) for name, value in source.training.items()}
+    facts = {name.replace("_", " "): value for name, value in source.training.items()}
     return f"\n## Training\n\n{_table(facts)}"
 
 
 def _metrics(source: Provenance) -> str:
     if source.metrics is None:
         return ""
-    lines = ["| metric | value | good end | bad end |", "|---|---|---|---|"]
+    lines = [_row("metric", "value", "good end", "bad end"), "|---|---|---|---|"]
     for row in read_metrics_rows(source.metrics):
         unit = f" {row['unit']}" if row.get("unit") else ""
         ends = [
-            f"{_plain(row.get(end))} ({_plain(row.get(f'{end}_is'))})" if row.get(end) is not None
+            f"{_short(row.get(end))} ({row.get(f'{end}_is')})" if row.get(end) is not None
             else "–" for end in ("good_end", "bad_end")
         ]  # fmt: skip
-        cells = [_plain(row["title"]), _plain(row.get("value")) + unit, *ends]
-        lines.append(f"| {' | '.join(cells)} |")
+        lines.append(_row(row["title"], _short(row.get("value")) + unit, *ends))
     return "\n## Metrics\n\nHow each was measured is in metrics.json.\n\n" + "\n".join(lines) + "\n"
 
 
-def _table(facts: dict[str, str]) -> str:
-    rows = "\n".join(f"| {name} | {value} |" for name, value in facts.items())
+def _table(facts: Mapping[str, Any]) -> str:
+    rows = "\n".join(_row(name, _short(value)) for name, value in facts.items())
     return f"| | |\n|---|---|\n{rows}\n"
 
 
-def _plain(value: Any) -> str:
-    """One cell of a table: no line break or bar ends it early."""
-    text = f"{value:.4g}" if isinstance(value, float) else str(value)
-    return " ".join(text.replace("|", "/").split())
+def _row(*cells: str) -> str:
+    return f"| {' | '.join(map(_plain, cells))} |"
+
+
+def _short(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _plain(text: str) -> str:
+    """A stranger's text as one line that shows as it is: no cell, tag, link or line of its own."""
+    for mark, shown in (("&", "&amp;"), ("<", "&lt;"), ("[", "&#91;"), ("`", "&#96;"), ("|", "/")):
+        text = text.replace(mark, shown)
+    return " ".join(text.split())
 
 
 def _millions(module: Any) -> str:

@@ -7,7 +7,6 @@ written last: without it a folder is no checkpoint.
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from musicgen_train.codec.encodec import Encodec
@@ -20,6 +19,7 @@ from musicgen_train.formats.conditioning_building import (
     describe_text_encoder,
 )
 from musicgen_train.formats.files import brief, read_json, read_tensors, write_json, write_tensors
+from musicgen_train.formats.half_precision import stored_as
 from musicgen_train.formats.lm_building import build_lm
 from musicgen_train.formats.options import SECONDS, TEXT, Rule
 from musicgen_train.lm.inference import check_unrounded
@@ -29,7 +29,6 @@ from musicgen_train.musicgen import MusicGen
 ASSETS = Path(__file__).parents[1] / "assets"
 FORMAT = "musicgen_train"
 VERSION = 1
-DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 
 
 def save_codec(codec: Encodec | StereoCodec, folder: str | Path) -> Path:
@@ -52,12 +51,14 @@ def save_musicgen(
 ) -> Path:
     """Write a MusicGen folder; weights of a frozen text encoder stay out of it.
 
-    dtype: of the language model's weights in the file; "float16" and "bfloat16" halve it. The
+    dtype: of the weights in the file, but for the codec's; "float16" and "bfloat16" halve it. The
     codec stays float32, as its codes are those of its exact weights. licence, training: for the
     record only.
     """
     folder = Path(folder)
     check_unrounded(model.lm)
+    if not TEXT.fits(model.name):
+        raise UserError(f"the model is called {brief(model.name)}: give it {TEXT.wanted} as name")
     weights = {f"lm.{name}": tensor for name, tensor in model.lm.state_dict().items()}
     if model.text_encoder is not None:
         for name, tensor in model.text_encoder.state_dict().items():
@@ -78,14 +79,6 @@ def save_musicgen(
     write_tensors(_mono(model.codec).state_dict(), folder / "codec.safetensors")
     _write_config(description, folder)
     return folder
-
-
-def stored_as(tensor: Tensor, dtype: str) -> Tensor:
-    """Weights in the precision of a file; what overflows there is a `UserError`."""
-    stored = tensor.detach().to(DTYPES[dtype])
-    if bool(tensor.isfinite().all()) and not bool(stored.isfinite().all()):
-        raise UserError(f"a weight is too large for {dtype}: use bfloat16 or float32")
-    return stored
 
 
 def read_native_codec(folder: Path) -> Encodec | StereoCodec:

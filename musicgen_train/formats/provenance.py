@@ -19,14 +19,19 @@ class Provenance(NamedTuple):
 
 
 def read_provenance(path: Path) -> Provenance:
-    """What the files of a checkpoint (a folder, or a *.ckpt) record, and what lies beside it."""
+    """What the files of a checkpoint (a folder, or a *.ckpt) record, and what lies beside it.
+
+    Of what does not exist nothing is known: a name is no place to look around.
+    """
+    if not path.exists():
+        return Provenance()
     if path.is_file() and path.suffix == ".ckpt":
         training = read_training(path)
         record = training_record(training.config, training.step)
         return Provenance(training=record, metrics=_metrics_beside(path))
     folder = path if path.is_dir() else path.parent
     config = _mapping(folder / "config.json", json.loads)
-    licence = config.get("licence") or _front_matter(folder / "README.md").get("license")
+    licence = config.get("licence") or _licence(_front_matter(folder / "README.md"))
     training = config.get("training")
     if not isinstance(training, dict):
         # The exported model of a run has the run's configuration beside it.
@@ -83,12 +88,20 @@ def _metrics_beside(checkpoint: Path) -> Path | None:
     return None
 
 
+def _licence(matter: dict[str, Any]) -> Any:
+    """The licence of a model card; one that the hub has no short name for has its own."""
+    licence = matter.get("license")
+    return matter.get("license_name", licence) if licence == "other" else licence
+
+
 def _front_matter(path: Path) -> dict[str, Any]:
-    """The YAML at the top of a model card."""
+    """The YAML at the top of a model card, between two lines of three dashes."""
 
     def parse(text: str) -> Any:
-        parts = text.split("---", 2)
-        return yaml.safe_load(parts[1]) if len(parts) == 3 and not parts[0].strip() else {}
+        first, *lines = text.strip().splitlines() or [""]
+        if first != "---" or "---" not in lines:
+            return {}
+        return yaml.safe_load("\n".join(lines[: lines.index("---")]))
 
     return _mapping(path, parse)
 

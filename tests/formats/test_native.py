@@ -209,6 +209,14 @@ def test_a_model_that_is_prepared_without_rounding_is_saved_exactly(model, tmp_p
     assert all(torch.equal(loaded[name], before[name]) for name in before)
 
 
+@pytest.mark.parametrize("name", ["", "a" * 501])
+def test_a_name_that_no_reader_takes_is_refused(name, model, tmp_path):
+    model.name = name
+    with pytest.raises(UserError, match=r"called .*: give it a text of 1 to 500 letters as name"):
+        save_musicgen(model, tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_weight_that_overflows_half_precision_is_said(model, tmp_path):
     with torch.no_grad():
         model.lm.heads.weight[0, 0] = 1e6
