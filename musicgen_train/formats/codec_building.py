@@ -14,13 +14,15 @@ from musicgen_train.codec.folding import FoldedEncodec
 from musicgen_train.errors import UserError
 from musicgen_train.formats.files import brief
 from musicgen_train.formats.options import number, whole
+from musicgen_train.formats.plain_tensors import why_no_weight
 
 # torch named the two halves of weight norm otherwise before 2.0, and transformers too.
 _OLD_NAMES = (
     (r"\.weight_g$", ".parametrizations.weight.original0"),
     (r"\.weight_v$", ".parametrizations.weight.original1"),
 )
-
+# What the quantizer counts, which some write as whole numbers.
+_COUNTED = (".inited", ".cluster_size")
 
 _SIZE = whole(1, 2**20)
 _DEPTH = whole(0, 64)
@@ -90,6 +92,9 @@ def build_codec(
     for name, tensor in state.items():
         for old, new in _OLD_NAMES:
             name = re.sub(old, new, name)
+        reason = why_no_weight(tensor, counts=name.endswith(_COUNTED))
+        if reason:
+            raise UserError(f"{source}: the weights do not fit the config: {name} {reason}")
         # Half precision is for storage; the modules compute in float32 unless asked otherwise.
         renamed[name] = tensor.float()
     try:

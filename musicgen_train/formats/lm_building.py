@@ -12,6 +12,7 @@ from torch import Tensor
 from musicgen_train.errors import UserError
 from musicgen_train.formats.files import brief
 from musicgen_train.formats.options import Rule, whole
+from musicgen_train.formats.plain_tensors import why_no_weight
 from musicgen_train.lm.model import LanguageModel
 
 
@@ -101,8 +102,9 @@ def check_tensors(state: Any, expected: dict[str, Tensor], source: Path) -> None
     for name, tensor in state.items():
         if name not in expected:
             raise _misfit(source, f"{brief(name)} is unknown")
-        if not isinstance(tensor, Tensor) or not tensor.is_floating_point():
-            raise _misfit(source, f"{name} holds no floating point numbers")
+        reason = why_no_weight(tensor)
+        if reason:
+            raise _misfit(source, f"{name} {reason}")
         if tensor.shape != expected[name].shape:
             shapes = f"{list(tensor.shape)}, but should be {list(expected[name].shape)}"
             raise _misfit(source, f"the shape of {name} is {shapes}")

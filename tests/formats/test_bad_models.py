@@ -191,3 +191,49 @@ def test_numbers_that_are_none_are_loaded_as_they_are(originals, tmp_path):
         model.lm.heads.weight[0, 0] = float("nan")
     save_musicgen(model, tmp_path)
     assert load_lm(tmp_path).heads.weight[0, 0].isnan()
+
+
+ODD = {
+    "int8": lambda t: t.to(torch.int8),
+    "complex": lambda t: t.to(torch.complex64),
+    "float8": lambda t: t.to(torch.float8_e4m3fn),
+    "sparse": lambda t: t.to_sparse(),
+    "meta": lambda t: t.to("meta"),
+}
+
+
+@pytest.mark.parametrize("kind", ODD)
+@pytest.mark.parametrize(
+    ("file", "load", "pick"),
+    [
+        ("state_dict.bin", load_lm, lambda name: name == "out_norm.weight"),
+        ("compression_state_dict.bin", load_codec, lambda name: name.endswith("weight_v")),
+        ("compression_state_dict.bin", load_codec, lambda name: name.endswith("embed")),
+    ],
+)
+def test_tensors_that_are_no_weights_are_refused_by_name(
+    file, load, pick, kind, originals, tmp_path
+):
+    shutil.copytree(originals / "audiocraft", tmp_path / "model")
+    content = torch.load(tmp_path / "model" / file, weights_only=True)
+    name = next(name for name in content["best_state"] if pick(name))
+    content["best_state"][name] = ODD[kind](content["best_state"][name])
+    torch.save(content, tmp_path / "model" / file)
+    assert kind in refuse(tmp_path / "model", file, "do not fit", load=load)
+
+
+def test_counts_of_a_quantizer_may_be_whole_numbers(originals, tmp_path):
+    shutil.copytree(originals / "audiocraft", tmp_path / "model")
+    path = tmp_path / "model" / "compression_state_dict.bin"
+    content = torch.load(path, weights_only=True)
+    for name, tensor in content["best_state"].items():
+        if name.endswith("inited"):
+            content["best_state"][name] = tensor.bool()
+    torch.save(content, path)
+    assert load_codec(path).identity() == load_codec(originals / "audiocraft").identity()
+
+
+@pytest.mark.parametrize("load", [load_lm, load_musicgen, load_codec])
+@pytest.mark.parametrize("name", ["x" * 300, "a\0b"])
+def test_a_name_that_no_file_can_have_is_refused(name, load):
+    refuse(name, "no checkpoint at", load=load)

@@ -15,6 +15,7 @@ from musicgen_train.formats import (
     load_musicgen,
     save_audiocraft_codec,
     save_audiocraft_pointer,
+    save_codec,
     save_musicgen,
     save_transformers_codec,
 )
@@ -23,6 +24,7 @@ from musicgen_train.lm.model import LanguageModel
 from musicgen_train.musicgen import MusicGen
 from tests.formats.small_codecs import assert_same_codec, trained
 from tests.formats.small_lms import their_model
+from tests.formats.test_models import sharded_pickle
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 
@@ -168,6 +170,63 @@ def test_without_its_tokenizer_a_cached_model_is_a_language_model_still(tmp_path
     for file in folder.glob("tokenizer*"):
         file.unlink()
     assert load_lm("small").n_q == 4
+    with pytest.raises(UserError, match="cannot be downloaded"):
+        load_musicgen("small")
+
+
+def test_audiocrafts_language_model_needs_no_codec_beside_it(tmp_path):
+    folder = cached("facebook/musicgen-small", tmp_path)
+    folder.mkdir(parents=True)
+    shutil.copy(GOLDEN / "audiocraft_text" / "state_dict.bin", folder)
+    assert load_lm("small").n_q == 4
+    with pytest.raises(UserError, match="cannot be downloaded"):
+        load_musicgen("small")
+
+
+def online(source, folder, monkeypatch):
+    """A network with one repository: what is asked for comes into the cache."""
+    real = huggingface_hub.snapshot_download
+
+    def download(repository, *, allow_patterns, local_files_only):
+        if not local_files_only:
+            folder.mkdir(parents=True, exist_ok=True)
+            for path in source.iterdir():
+                if any(fnmatch.fnmatch(path.name, pattern) for pattern in allow_patterns):
+                    shutil.copy(path, folder)
+        return real(repository, allow_patterns=allow_patterns, local_files_only=True)
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
+
+
+def test_a_native_repository_is_fetched(codec, tmp_path, monkeypatch):
+    folder = cached("someone/encodec-and-model", tmp_path)
+    lm = LanguageModel(n_q=4, card=16, dim=16, num_heads=2, num_layers=1)
+    save_musicgen(MusicGen("theirs", codec, lm), tmp_path / "there")
+    online(tmp_path / "there", folder, monkeypatch)
+    assert load_codec("someone/encodec-and-model").identity() == codec.identity()
+    assert not (folder / "model.safetensors").exists()
+    assert load_musicgen("someone/encodec-and-model").name == "theirs"
+
+
+def test_a_native_codec_is_fetched_and_no_model(codec, tmp_path, monkeypatch):
+    folder = cached("someone/codec", tmp_path)
+    save_codec(codec, tmp_path / "there")
+    online(tmp_path / "there", folder, monkeypatch)
+    for load in (load_lm, load_musicgen):
+        with pytest.raises(UserError, match="holds a codec, not a language model"):
+            load("someone/codec")
+    shutil.rmtree(folder)
+    assert load_codec("someone/codec").identity() == codec.identity()
+
+
+def test_a_sharded_pickle_is_fetched(tmp_path, monkeypatch):
+    folder = cached("someone/old", tmp_path)
+    their_model("text", tmp_path / "there")
+    sharded_pickle(tmp_path / "there")
+    online(tmp_path / "there", folder, monkeypatch)
+    model = load_musicgen("someone/old")
+    assert (model.name, model.lm.n_q) == ("someone/old", 4)
+    assert len(list(folder.glob("pytorch_model-*.bin"))) == 2
 
 
 @pytest.mark.parametrize("name", ["stereo-small", "facebook/musicgen-stereo-small"])

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from musicgen_train.codec.stereo import StereoCodec
 from musicgen_train.conditioning import text
@@ -154,3 +155,51 @@ def test_what_takes_one_codec_refuses_a_stereo_pair(codec, tmp_path):
         load_encodec(tmp_path / "pair")
     save_codec(codec, tmp_path / "mono")
     assert load_encodec(tmp_path / "mono").identity() == codec.identity()
+
+
+@pytest.mark.parametrize("config", [{}, [], {"model_type": "bert"}, {"model_type": "encodec"}])
+def test_beside_somebody_elses_description_audiocrafts_files_are_taken(config, tmp_path):
+    shutil.copytree(GOLDEN / "audiocraft_text", tmp_path, dirs_exist_ok=True)
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    assert load_lm(tmp_path).n_q == load_musicgen(tmp_path).codec.n_q == 4
+    assert load_codec(tmp_path).identity() == load_codec(GOLDEN / "audiocraft_text").identity()
+
+
+def sharded_pickle(folder):
+    """The weights of a folder as transformers once wrote them."""
+    state = load_file(folder / "model.safetensors")
+    (folder / "model.safetensors").unlink()
+    names = sorted(state)
+    files = {name: f"pytorch_model-0000{1 + i % 2}-of-00002.bin" for i, name in enumerate(names)}
+    for file in set(files.values()):
+        torch.save({n: state[n] for n in names if files[n] == file}, folder / file)
+    index = folder / "pytorch_model.bin.index.json"
+    index.write_text(json.dumps({"weight_map": files}))
+    return index
+
+
+def test_a_sharded_pickle_is_read(tmp_path):
+    their_model("text", tmp_path)
+    lm, codec = load_lm(tmp_path).state_dict(), load_codec(tmp_path).identity()
+    sharded_pickle(tmp_path)
+    again = load_lm(tmp_path).state_dict()
+    assert all(torch.equal(tensor, again[name]) for name, tensor in lm.items())
+    assert load_codec(tmp_path).identity() == codec
+
+
+def test_shards_are_files_of_the_folder_and_all_there(tmp_path):
+    folder = tmp_path / "model"
+    their_model("text", folder)
+    index = sharded_pickle(folder)
+    files = json.loads(index.read_text())["weight_map"]
+    shutil.move(folder / "pytorch_model-00002-of-00002.bin", tmp_path)
+    outside = {name: file.replace("pytorch_model-00002", "../pytorch_model-00002")
+               for name, file in files.items()}  # fmt: skip
+    for names in (files, outside):
+        index.write_text(json.dumps({"weight_map": names}))
+        with pytest.raises(UserError, match=r"pytorch_model-00002-of-00002\.bin is missing"):
+            load_lm(folder)
+    # Whoever lacks a shard may still have audiocraft's file.
+    shutil.copy(GOLDEN / "audiocraft_text" / "state_dict.bin", folder)
+    assert locate(folder).layout == "audiocraft"
+    assert load_lm(folder).n_q == 4
