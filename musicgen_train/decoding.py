@@ -9,8 +9,12 @@ from torch import Tensor
 from musicgen_train.codec.encodec import Encodec
 from musicgen_train.codec.stereo import StereoCodec
 from musicgen_train.codec.streaming import Piece, check_streamable, decode_stream
+from musicgen_train.errors import UserError
 
 Codec = Encodec | StereoCodec
+
+LONG = 30.0  # seconds; what is longer is decoded in pieces, since memory grows with the length
+PIECE = 10.0  # seconds of a piece
 
 
 @torch.no_grad()
@@ -22,9 +26,26 @@ def decode_rows(codec: Codec, codes: Sequence[Tensor]) -> list[Tensor]:
     wavs: dict[int, Tensor] = {}
     for length in {row.shape[-1] for row in codes}:
         alike = [i for i, row in enumerate(codes) if row.shape[-1] == length]
-        decoded = codec.decode(torch.stack([codes[i] for i in alike]))
+        decoded = decode_whole(codec, torch.stack([codes[i] for i in alike]))
         wavs.update(zip(alike, decoded, strict=True))
     return [wavs[i] for i in range(len(codes))]
+
+
+def decode_whole(codec: Codec, codes: Tensor) -> Tensor:
+    """Decode [B, K, T] to [B, C, N], in bounded memory if the codec's kind allows it."""
+    if codes.shape[-1] <= LONG * codec.frame_rate or not in_pieces(codec):
+        return codec.decode(codes)
+    pieces = codes.split(piece_length(codec, PIECE), -1)
+    return torch.cat(list(decode_pieces(codec, pieces)), -1)
+
+
+def in_pieces(codec: Codec) -> bool:
+    """Whether the codec can decode piece by piece what `decode` would take at once."""
+    try:
+        check_streamable(codec)
+    except UserError:
+        return False
+    return codec.chunk_length is None  # chunks are decoded one by one in any case
 
 
 def piece_length(codec: Codec, duration: float) -> int:
@@ -53,3 +74,10 @@ def decoded_length(codec: Codec, n_frames: int) -> int:
     n_chunks = ceil(n_frames / per_chunk)
     last = n_frames - (n_chunks - 1) * per_chunk
     return (n_chunks - 1) * codec.chunk_stride + last * codec.hop_length
+
+
+def encoded_length(codec: Codec, n_samples: int) -> int:
+    """Frames that `n_samples` samples are coded in."""
+    length, stride = codec.chunk_length or n_samples, codec.chunk_stride or n_samples
+    starts = range(0, n_samples, stride)
+    return sum(ceil(min(length, n_samples - start) / codec.hop_length) for start in starts)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from musicgen_train.arguments import listed
 from musicgen_train.errors import UserError
 
 
@@ -9,7 +10,7 @@ def check_descriptions(descriptions: Sequence[str | None]) -> list[str]:
     """Descriptions as texts, None as ""."""
     if isinstance(descriptions, str):
         raise UserError(f"descriptions is one text: give a list, [{descriptions!r}]")
-    texts = list(descriptions)
+    texts = listed("descriptions", descriptions, "give a list of texts")
     if not texts:
         raise UserError("no descriptions: give at least one (it may be empty)")
     for i, text in enumerate(texts):
@@ -24,7 +25,8 @@ def check_negative(negative: str | Sequence[str | None] | None, n_samples: int) 
         return None
     if isinstance(negative, str):
         negative = [negative] * n_samples
-    texts = check_descriptions(negative)
+    remedy = "give a text, or a list of texts"
+    texts = check_descriptions(listed("negative_descriptions", negative, remedy))
     if len(texts) != n_samples:
         raise UserError(
             f"{len(texts)} negative descriptions for {n_samples} samples: give one, or one each"

@@ -4,8 +4,9 @@ import argparse
 import os
 import re
 import sys
+import tempfile
 from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -72,9 +73,12 @@ class Piece(NamedTuple):
     duration: float | None
     seed: int
 
-    def path(self, index: int, args: argparse.Namespace) -> Path:
-        """The file it becomes."""
-        return args.output / f"{index:02d}_{slug(self.text)}.{args.format}"
+    def path(self, args: argparse.Namespace) -> Path:
+        """The file it becomes: named by its seed, so that it has the same name if made again."""
+        from musicgen_train.sidecar import free_path
+
+        named = args.output / f"{self.seed:02d}_{slug(self.text)}.{args.format}"
+        return free_path(named, self.options(args))
 
     def options(self, args: argparse.Namespace) -> dict[str, Any]:
         """The options that ask for this piece alone."""
@@ -92,27 +96,35 @@ class Piece(NamedTuple):
 def main(argv: list[str] | None = None) -> None:
     """Generate, write one file per piece and say where it is."""
     args = parser().parse_args(argv)
-    pieces = check(args)
-    # Here, not above: torch takes seconds, and --help must not wait for it.
-    from musicgen_train.musicgen import MusicGen
-
-    sounds = {name: read(getattr(args, name)) for name in ("melody", "prompt")}
     try:
-        model = MusicGen.get_pretrained(
-            args.checkpoint, device=args.device, weights=args.weights, compile=args.compile
-        )
-        model.set_generation_params(**parameters(args))
-        conditions = conditions_of(pieces, sounds, args)
-        if args.stream or args.output == STDOUT:
-            stream(model, pieces, conditions, args)
-        else:
-            write(model, pieces, conditions, args)
+        run(check(args), args)
     except KeyboardInterrupt:
         raise SystemExit(130) from None
 
 
+def run(pieces: list[Piece], args: argparse.Namespace) -> None:
+    """Load what is needed, then generate and write."""
+    # Here, not above: torch takes seconds, and --help must not wait for it.
+    from musicgen_train.data.audio import check_format
+    from musicgen_train.musicgen import MusicGen
+
+    sounds = {name: read(getattr(args, name)) for name in ("melody", "prompt")}
+    model = MusicGen.get_pretrained(
+        args.checkpoint, device=args.device, weights=args.weights, compile=args.compile
+    )
+    model.set_generation_params(**parameters(args))
+    check_format(args.format, model.sample_rate, model.audio_channels)
+    conditions = conditions_of(pieces, sounds, args)
+    if args.stream or args.output == STDOUT:
+        stream(model, pieces, conditions, args)
+    else:
+        write(model, pieces, conditions, args)
+
+
 def check(args: argparse.Namespace) -> list[Piece]:
     """The pieces that are asked for; refuses what cannot work before anything is loaded."""
+    for name, value in vars(args).items():
+        check_text(f"--{name.replace('_', '-')}", value)
     if args.melody and args.prompt:
         raise UserError("--melody and --prompt together are not supported: choose one")
     for option, other in (("separator", "melody"), ("prompt_duration", "prompt")):
@@ -125,6 +137,8 @@ def check(args: argparse.Namespace) -> list[Piece]:
             raise UserError(f"{path}: no such audio file; check the path")
     if args.samples < 1:
         raise UserError(f"--samples {args.samples}: ask for at least 1")
+    for duration in args.duration:
+        check_duration(duration)
     GenerationParams(**parameters(args))
     texts = args.text or [""]
     per_text = zip(
@@ -137,6 +151,15 @@ def check(args: argparse.Namespace) -> list[Piece]:
     pieces = [Piece(*row, seed=args.seed + i) for i, row in enumerate(each)]
     check_output(pieces, args)
     return pieces
+
+
+def check_text(option: str, value: Any) -> None:
+    """Refuse bytes that are no text: the settings beside the music could not be written."""
+    for word in value if isinstance(value, list) else [value]:
+        try:
+            str(word).encode()
+        except UnicodeEncodeError:
+            raise UserError(f"{option} {str(word)!a}: is not UTF-8; type it anew") from None
 
 
 def one_each(option: str, values: list[Any], n_texts: int) -> list[Any]:
@@ -153,16 +176,42 @@ def check_output(pieces: list[Piece], args: argparse.Namespace) -> None:
         raise UserError(f"--output {args.output} is a file: name a folder")
     if args.output == STDOUT and len(pieces) > 1:
         raise UserError(f"--output - takes one piece, not {len(pieces)}: name a folder")
+    if args.output == STDOUT and sys.stdout is None:
+        raise UserError("--output - without a stdout: leave it open, or name a folder")
     if args.output == STDOUT and sys.stdout.isatty():
         raise UserError("--output - would write WAV to the terminal: pipe it into a player or file")
-    if not args.stream and args.output != STDOUT:
-        return
+    if args.stream or args.output == STDOUT:
+        check_stream(pieces, args)
+    if args.output != STDOUT:
+        check_folder(args.output)
+
+
+def check_stream(pieces: list[Piece], args: argparse.Namespace) -> None:
+    """Refuse what cannot be written while it is generated."""
     if args.format != "wav" or args.strategy is not None:
         raise UserError("a stream is wav at the model's own level: leave --format and --strategy")
     if len({piece.duration for piece in pieces}) > 1:
         raise UserError(
             "pieces of different --duration cannot be streamed together: leave --stream"
         )
+
+
+def check_folder(folder: Path) -> None:
+    """Refuse a folder that no file can be written in; nothing that is tried here stays."""
+    missing = [path for path in (folder, *folder.parents) if not os.path.lexists(path)]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=folder) as file:
+            file.write(b"music")
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise UserError(
+            f"--output {folder}: cannot be written ({reason}); name another folder"
+        ) from None
+    finally:
+        for path in missing:
+            with suppress(OSError):
+                path.rmdir()
 
 
 def parameters(args: argparse.Namespace) -> dict[str, Any]:
@@ -214,9 +263,9 @@ def write(
         wavs = model.generate_continuation(descriptions=texts, **conditions)
     else:
         wavs = model.generate(texts, **conditions)
-    for i, (piece, wav) in enumerate(zip(pieces, wavs, strict=True)):
+    for piece, wav in zip(pieces, wavs, strict=True):
         path = audio_write(
-            piece.path(i, args), wav.cpu(), model.sample_rate, format=args.format,
+            piece.path(args), wav.cpu(), model.sample_rate, format=args.format,
             strategy=args.strategy or "loudness", loudness_compressor=True, add_suffix=False,
         )  # fmt: skip
         write_sidecar(path, parser(), piece.options(args), str(model.device))
@@ -236,12 +285,12 @@ def stream(
     shape = (model.sample_rate, model.audio_channels, n_samples)
     chunks = model.generate_stream([piece.text for piece in pieces], **conditions)
     if args.output == STDOUT:
-        with closing(chunks), open_stdout():
+        with closing(chunks), quiet_stdout():
             target = WavStream(sys.stdout.buffer, *shape)
             for chunk in chunks:
                 target.write(chunk[0])
         return
-    paths = [piece.path(i, args) for i, piece in enumerate(pieces)]
+    paths = [piece.path(args) for piece in pieces]
     with closing(chunks), ExitStack() as files:
         targets = [WavStream(files.enter_context(growing(path)), *shape) for path in paths]
         for path in paths:
@@ -255,15 +304,14 @@ def stream(
 
 
 @contextmanager
-def open_stdout() -> Iterator[None]:
-    """Say it in one line if whoever reads stdout stops."""
+def quiet_stdout() -> Iterator[None]:
+    """If stdout takes no more, one error is enough."""
     try:
         yield
-        sys.stdout.flush()
-    except BrokenPipeError:
+    except UserError:
         # Python flushes once more when it ends: to nobody, quietly.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise UserError("stdout was closed before the music ended: let the player go on") from None
+        raise
 
 
 def read(path: Path | None) -> "tuple[Tensor, int] | None":

@@ -2,14 +2,15 @@
 
 import math
 import operator
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
-from numbers import Integral
 from typing import Any
 
+from musicgen_train.arguments import listed, number, shown
 from musicgen_train.errors import UserError
 
 LONGEST = 600.0  # seconds; more is surely a slip (and hours of waiting)
+STRONGEST = 100.0  # guidance; logits times more than that only lose their digits
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,55 +32,65 @@ class GenerationParams:
     def __post_init__(self) -> None:
         if self.duration is not None:
             check_duration(self.duration)
-        if not isinstance(self.top_k, Integral) or self.top_k < 0:
-            raise UserError(f"top_k {self.top_k}: give a whole number, 0 for all codes")
-        if not 0 <= self.top_p <= 1:
-            raise UserError(f"top_p {self.top_p}: give a share in [0, 1], 0 to use top_k")
-        if not 0 <= self.temperature < math.inf:
-            raise UserError(f"temperature {self.temperature}: give 0 or more, 1 is the model's own")
-        if not math.isfinite(self.cfg_coef):
-            raise UserError(f"cfg_coef {self.cfg_coef}: give a number, 1 for no guidance")
+        remedy = "give a whole number, 0 for all codes"
+        number("top_k", self.top_k, lambda k: k >= 0, remedy, whole=True)
+        remedy = "give a share in [0, 1], 0 to use top_k"
+        number("top_p", self.top_p, lambda p: 0 <= p <= 1, remedy)
+        remedy = "give 0 or more, 1 is the model's own"
+        number("temperature", self.temperature, lambda t: 0 <= t < math.inf, remedy)
+        remedy = f"give a number within ±{STRONGEST:g}, 1 for no guidance"
+        number("cfg_coef", self.cfg_coef, lambda c: abs(c) <= STRONGEST, remedy)
 
     def stride(self, window: float, frame_rate: float) -> int:
         """Frames by which a window of `window` seconds slides."""
         seconds = 0.6 * window if self.extend_stride is None else self.extend_stride
-        if not 1 / frame_rate <= seconds < window:
-            raise UserError(
-                f"extend_stride {seconds:g} s: give a frame ({1 / frame_rate:g} s) or more, and "
-                f"less than the model's window of {window:g} s"
-            )
+        remedy = (
+            f"give a frame ({1 / frame_rate:g} s) or more, and less than the model's window of "
+            f"{window:g} s"
+        )
+        seconds = number(
+            "extend_stride", seconds, lambda s: 1 / frame_rate <= s < window, remedy, unit=" s"
+        )
         return round(seconds * frame_rate)
 
     def sampling(self) -> dict[str, Any]:
         """The keywords of `LanguageModel.steps`."""
         return {
             "greedy": not self.use_sampling,
-            "top_k": self.top_k,
-            "top_p": self.top_p,
-            "temperature": self.temperature,
-            "cfg_coef": self.cfg_coef,
+            "top_k": int(self.top_k),
+            "top_p": float(self.top_p),
+            "temperature": float(self.temperature),
+            "cfg_coef": float(self.cfg_coef),
             "two_pass": self.two_step_cfg,
         }
 
 
-def check_duration(duration: float) -> None:
-    """Refuse seconds that nobody means."""
-    if not 0 < duration <= LONGEST:
-        raise UserError(f"duration {duration:g} s: give more than 0 and at most {LONGEST:g} s")
+def check_duration(duration: float) -> float:
+    """The seconds; refused if nobody means them."""
+    remedy = f"give more than 0 and at most {LONGEST:g} s"
+    return number("duration", duration, lambda s: 0 < s <= LONGEST, remedy, unit=" s")
 
 
 def frames_in(duration: float, frame_rate: float) -> int:
     """Codec frames of a piece of `duration` seconds, at least one."""
-    check_duration(duration)
+    duration = check_duration(duration)
     n_frames = round(duration * frame_rate)
     if n_frames < 1:
         raise UserError(f"duration {duration:g} s is less than a frame: give {1 / frame_rate:g} s")
     return n_frames
 
 
-def check_seeds(seeds: Sequence[int]) -> list[int]:
+def one_each(name: str, values: Iterable[Any], n_samples: int) -> list[Any]:
+    """As many values as samples, as a list."""
+    values = listed(name, values, "give a list with one for each sample")
+    if len(values) != n_samples:
+        raise UserError(f"{len(values)} {name} for {n_samples} samples: give one each")
+    return values
+
+
+def check_seeds(seeds: list[Any]) -> list[int]:
     """Seeds as plain ints."""
     try:
         return [operator.index(seed) for seed in seeds]
     except TypeError:
-        raise UserError(f"seeds {list(seeds)}: give whole numbers") from None
+        raise UserError(f"seeds {shown(seeds)}: give whole numbers") from None

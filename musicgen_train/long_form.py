@@ -10,6 +10,7 @@ A window of `size` frames begins with what the one before it left of its end:
 
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
+from math import ceil
 from typing import Any, NamedTuple
 
 import torch
@@ -117,10 +118,15 @@ def windows(total: int, known: int, size: int, stride: int) -> Iterator[Window]:
         known = end
 
 
+def last_start(total: int, size: int, stride: int) -> int:
+    """Where the last window over `total` frames begins."""
+    return max(0, ceil((total - size) / stride)) * stride
+
+
 def canvas(lm: LanguageModel, request: Request) -> Tensor:
     """The codes before generation [B, K, longest]: the prompt, and special tokens."""
     shape = (len(request.lengths), lm.n_q, max(request.lengths))
-    codes = torch.full(shape, lm.special_token_id, device=lm.device)
+    codes = torch.full(shape, lm.special_token_id, dtype=torch.long, device=lm.device)
     if request.prompt is not None:
         codes[..., : request.prompt.shape[-1]] = request.prompt
     return codes

@@ -1,16 +1,18 @@
 """A melody to follow: what the user gives, and its chroma in any window of the music."""
 
 from collections.abc import Sequence
+from math import ceil
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from musicgen_train.arguments import listed
 from musicgen_train.conditioning.chroma import ChromaExtractor, fit_length, one_hot
 from musicgen_train.conditioning.stems import find_separator, melodic_stems
-from musicgen_train.data.audio import resample, to_channels
+from musicgen_train.data.audio import to_channels
 from musicgen_train.errors import UserError
-from musicgen_train.user_audio import batched, check_audio, check_sample_rate
+from musicgen_train.user_audio import at_rate, batched, check_audio, check_sample_rate
 
 
 class Melodies:
@@ -37,8 +39,9 @@ class Melodies:
         if all(wav is None for wav in wavs):
             return None
         first = round(start * self.extractor.sample_rate)
-        positions = torch.arange(first, first + self.n_samples)
-        silence = torch.zeros(1, 1)  # has the null chroma, so it also stands for "no melody"
+        positions = torch.arange(first, first + self.n_samples, device="cpu")
+        silence = torch.zeros(1, 1, dtype=torch.float32, device="cpu")
+        # has the null chroma, so it also stands for "no melody"
         wavs = [silence if wav is None else wav for wav in wavs]
         heard = torch.stack([wav[:, positions % wav.shape[1]] for wav in wavs])
         chroma = self.extractor(heard.to(self.extractor.hann.device))
@@ -48,37 +51,38 @@ class Melodies:
 def prepare_melodies(
     melody_wavs: Tensor | Sequence[Tensor | None],
     sample_rate: float | None,
-    n_samples: int,
+    heard: Sequence[float],
     target_rate: int,
     separator: str | None = None,
     device: str | torch.device = "cpu",
 ) -> list[Tensor | None]:
     """Check [B, C, N], [C, N] or a list of [C, N] and None: -> [1, N] each at `target_rate`.
 
-    With a `separator` (see `find_separator`), drums and bass are taken out.
+    heard: seconds of each melody that the model will hear. With a `separator` (see
+    `find_separator`), drums and bass are taken out of that much of it.
     """
     rate = check_sample_rate("melody", sample_rate)
     if isinstance(melody_wavs, Tensor):
         melody_wavs = batched("melody", melody_wavs)
-    if len(melody_wavs) != n_samples:
+    given = listed("melody_wavs", melody_wavs, "give a list with one or None for each description")
+    if len(given) != len(heard):
         raise UserError(
-            f"{n_samples} descriptions but {len(melody_wavs)} melodies: give one melody each"
+            f"{len(heard)} descriptions but {len(given)} melodies: give one melody each"
         )
-    wavs = [
-        None if wav is None else check_audio(f"melody {i}", wav)
-        for i, wav in enumerate(melody_wavs)
-    ]
+    wavs = {i: check_audio(f"melody {i}", wav) for i, wav in enumerate(given) if wav is not None}
     if separator is not None:
         model = find_separator(separator)
-        wavs = [None if wav is None else _separated(wav, rate, model, device) for wav in wavs]
+        for i, wav in wavs.items():
+            # A second more, since a separator is not sure of itself at a cut.
+            wav = wav[:, : ceil((heard[i] + 1.0) * rate)]
+            wavs[i] = _separated(f"melody {i}", wav, rate, model, device)
         rate = model.samplerate
-    return [
-        None if wav is None else resample(wav.mean(0, keepdim=True), rate, target_rate)
-        for wav in wavs
-    ]
+    mono = {i: wav.mean(0, keepdim=True) for i, wav in wavs.items()}
+    made = {i: at_rate(f"melody {i}", wav, rate, target_rate) for i, wav in mono.items()}
+    return [made.get(i) for i in range(len(heard))]
 
 
-def _separated(wav: Tensor, rate: int, model: Any, device: str | torch.device) -> Tensor:
+def _separated(name: str, wav: Tensor, rate: int, model: Any, device: str | torch.device) -> Tensor:
     """A melody [C, N] without drums and bass, at the separator's rate and channels."""
-    wav = to_channels(resample(wav, rate, model.samplerate), model.audio_channels)
+    wav = to_channels(at_rate(name, wav, rate, model.samplerate), model.audio_channels)
     return melodic_stems(model, wav, device)

@@ -1,28 +1,36 @@
 """MusicGen: text, melody or a musical prompt in, audio out."""
 
 from collections.abc import Callable, Generator, Sequence
-from contextlib import closing
+from contextlib import AbstractContextManager, closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
+from musicgen_train.arguments import number, shown
 from musicgen_train.codec.encodec import Encodec
 from musicgen_train.codec.stereo import StereoCodec
 from musicgen_train.conditioning.chroma import ChromaExtractor
 from musicgen_train.conditioning.text import T5TextEncoder, WordTextEncoder
-from musicgen_train.data.audio import resample, to_channels
-from musicgen_train.decoding import decode_pieces, decode_rows, piece_length
+from musicgen_train.data.audio import to_channels
+from musicgen_train.decoding import decode_pieces, decode_rows, encoded_length, piece_length
 from musicgen_train.descriptions import check_descriptions, check_negative
 from musicgen_train.errors import UserError
-from musicgen_train.generation_params import GenerationParams, check_seeds, frames_in
+from musicgen_train.fit import (
+    check_fit,
+    check_preparation,
+    checked_device,
+    prepare_for_generation,
+)
+from musicgen_train.generation_params import GenerationParams, check_seeds, frames_in, one_each
 from musicgen_train.lm.fusing import TextCondition
+from musicgen_train.lm.inference import restore
 from musicgen_train.lm.model import LanguageModel
-from musicgen_train.long_form import Request, compose
+from musicgen_train.long_form import Request, compose, last_start
 from musicgen_train.melody import Melodies, prepare_melodies
-from musicgen_train.progress import reporting
-from musicgen_train.user_audio import batched, check_audio, check_sample_rate
+from musicgen_train.progress import reporting, telling
+from musicgen_train.user_audio import at_rate, batched, check_audio, check_sample_rate
 
 if TYPE_CHECKING:
     from typing import Self
@@ -56,7 +64,7 @@ class MusicGen:
         chroma: ChromaExtractor | None = None,
         max_duration: float = 30.0,
     ) -> None:
-        check_fit(codec, lm, text_encoder)
+        check_fit(codec, lm, text_encoder, chroma)
         self.name = name
         self.codec = codec.eval()
         self.lm = lm.eval()
@@ -64,11 +72,12 @@ class MusicGen:
         self.chroma = chroma
         self.max_duration = max_duration
         self._preparation: dict[str, Any] | None = None
+        self._progress_callback: Callback | None = None
         self.set_generation_params(duration=min(15.0, max_duration))
 
     @staticmethod
     def get_pretrained(
-        name: str | Path,
+        name: str | Path = "melody",
         device: str | torch.device | None = None,
         *,
         weights: str = "float32",
@@ -82,6 +91,8 @@ class MusicGen:
         """
         from musicgen_train.formats import load_musicgen
 
+        if not isinstance(name, str | Path):
+            raise UserError(f"name {shown(name)}: give a model's name, or a checkpoint's path")
         place = checked_device(device)  # before anything is loaded
         model = load_musicgen(name).to(place)
         model.prepare(weights=weights, compile=compile)
@@ -89,24 +100,18 @@ class MusicGen:
 
     def prepare(self, *, weights: str = "float32", compile: bool = False) -> None:
         """Make generation fast; the language model cannot be trained any more."""
-        from musicgen_train.lm.inference import prepare
-
-        try:
-            graphs = compile and self.device.type == "cuda"
-            prepare(self.lm, weights=weights, compile=compile, cuda_graphs=graphs)
-        except ValueError as error:
-            raise UserError(str(error)) from None
+        prepare_for_generation(self.lm, weights=weights, compile=compile)
         self._preparation = {"weights": weights, "compile": compile}
 
     def to(self, device: str | torch.device) -> "Self":
-        """Move every part to a device."""
-        from musicgen_train.lm.inference import restore
-
+        """Move every part to a device; a prepared model is prepared again there."""
+        place = checked_device(device)
         if self._preparation is not None:
+            check_preparation(place, self._preparation)  # while nothing is changed
             restore(self.lm)
         for part in (self.codec, self.lm, self.text_encoder, self.chroma):
             if part is not None:
-                part.to(device)
+                part.to(place)
         if self._preparation is not None:
             self.prepare(**self._preparation)
         return self
@@ -125,6 +130,11 @@ class MusicGen:
     def audio_channels(self) -> int:
         """Channels of the generated audio."""
         return self.codec.channels
+
+    @property
+    def compression_model(self) -> Encodec | StereoCodec:
+        """The codec, under the name that it has in audiocraft."""
+        return self.codec
 
     @property
     def device(self) -> torch.device:
@@ -169,6 +179,13 @@ class MusicGen:
         frames_in(self.max_duration if duration is None else duration, self.frame_rate)
         self.params = params
 
+    def set_custom_progress_callback(self, progress_callback: Callback | None = None) -> None:
+        """Call a function with (frames done, frames in all) in every generation from now on.
+
+        It takes the place of the bar that `progress` shows. None takes it away.
+        """
+        self._progress_callback = progress_callback
+
     def generate(
         self,
         descriptions: Sequence[str | None],
@@ -197,8 +214,8 @@ class MusicGen:
         callback: Callback | None = None,
     ) -> Generated:
         """Music of the model's own choosing."""
-        if num_samples < 1:
-            raise UserError(f"num_samples {num_samples}: ask for at least 1")
+        remedy = "give a whole number of at least 1"
+        number("num_samples", num_samples, lambda n: n >= 1, remedy, whole=True)
         request = self._request([""] * num_samples, seeds, durations, negative_descriptions)
         return self._generate(request, progress, return_tokens, callback, durations is not None)
 
@@ -224,8 +241,9 @@ class MusicGen:
         were trained; None hears the melody in the whole mix, which suits a melody played alone.
         """
         texts = check_descriptions(descriptions)
-        melodies = self._melodies(melody_wavs, melody_sample_rate, len(texts), separator)
-        request = self._request(texts, seeds, durations, negative_descriptions, melodies)
+        self._check_melody_model()
+        request = self._request(texts, seeds, durations, negative_descriptions)
+        request = self._with_melodies(request, melody_wavs, melody_sample_rate, separator)
         return self._generate(request, progress, return_tokens, callback, durations is not None)
 
     def generate_continuation(
@@ -270,20 +288,18 @@ class MusicGen:
         what the decoder looks ahead. Closing the generator cancels. A codec of chunks sets their
         length itself.
         """
-        if not 0 < chunk_duration <= self.duration:
-            raise UserError(
-                f"chunk_duration {chunk_duration:g} s: give more than 0 and at most the duration "
-                f"of {self.duration:g} s"
-            )
+        remedy = "give more than 0"
+        chunk = number("chunk_duration", chunk_duration, lambda s: s > 0, remedy, unit=" s")
+        piece = piece_length(self.codec, min(chunk, self.duration))
         texts = check_descriptions(descriptions)
-        melodies = None
         if melody_wavs is not None:
-            melodies = self._melodies(melody_wavs, melody_sample_rate, len(texts), separator)
-        request = self._request(texts, seeds, None, negative_descriptions, melodies)
+            self._check_melody_model()
+        request = self._request(texts, seeds, None, negative_descriptions)
         if prompt is not None:
             prompt = batched("prompt", prompt)
             request = self._with_prompt(request, prompt, prompt_sample_rate)
-        piece = piece_length(self.codec, chunk_duration)
+        if melody_wavs is not None:
+            request = self._with_melodies(request, melody_wavs, melody_sample_rate, separator)
         return self._stream(request, self.params, piece, callback, progress)
 
     def _stream(
@@ -296,7 +312,7 @@ class MusicGen:
     ) -> Generator[Tensor, None, None]:
         # `closing`: a consumer that stops halfway ends the language model's loop at once.
         with (
-            reporting(callback, progress) as report,
+            self._reporting(callback, progress) as report,
             closing(self._compose(request, params, piece, report)) as pieces,
         ):
             yield from decode_pieces(self.codec, pieces)
@@ -310,12 +326,18 @@ class MusicGen:
         listed: bool,
     ) -> Generated:
         """All codes, then all audio: tensors, or lists of one tensor per sample."""
-        with reporting(callback, progress) as report:
+        with self._reporting(callback, progress) as report:
             (codes,) = self._compose(request, self.params, max(request.lengths), report)
         rows = [row[:, :n] for row, n in zip(codes, request.lengths, strict=True)]
         wavs = decode_rows(self.codec, rows)
         wav, codes = (wavs, rows) if listed else (torch.stack(wavs), codes)
         return (wav, codes) if return_tokens else wav
+
+    def _reporting(
+        self, callback: Callback | None, progress: bool
+    ) -> AbstractContextManager[Callback]:
+        own = self._progress_callback
+        return reporting(telling(callback, own), progress and own is None)
 
     def _compose(
         self, request: Request, params: GenerationParams, piece: int, report: Callback
@@ -324,7 +346,7 @@ class MusicGen:
         return compose(
             self.lm,
             request,
-            size=round(self.max_duration * self.frame_rate),
+            size=self._window_size,
             stride=params.stride(self.max_duration, self.frame_rate),
             frame_rate=self.frame_rate,
             piece=piece,
@@ -338,22 +360,18 @@ class MusicGen:
         seeds: Sequence[int] | None,
         durations: Sequence[float] | None,
         negative_descriptions: str | Sequence[str | None] | None,
-        melodies: Melodies | None = None,
     ) -> Request:
         """What is asked for, checked, one entry per text."""
         if durations is None:
             durations = [self.duration] * len(texts)
         if seeds is None:
-            seeds = torch.randint(2**62, (len(texts),)).tolist()
-        for name, values in (("seeds", seeds), ("durations", durations)):
-            if len(values) != len(texts):
-                raise UserError(f"{len(values)} {name} for {len(texts)} samples: give one each")
+            seeds = torch.randint(2**62, (len(texts),), device="cpu").tolist()
+        seconds = one_each("durations", durations, len(texts))
         return Request(
-            lengths=[frames_in(duration, self.frame_rate) for duration in durations],
-            seeds=check_seeds(seeds),
+            lengths=[frames_in(duration, self.frame_rate) for duration in seconds],
+            seeds=check_seeds(one_each("seeds", seeds, len(texts))),
             text=self._text_condition(texts),
             negative_text=self._text_condition(check_negative(negative_descriptions, len(texts))),
-            melodies=melodies,
         )
 
     @torch.no_grad()
@@ -369,20 +387,35 @@ class MusicGen:
         embedding, mask = self.text_encoder(texts)
         return embedding.to(self.device), mask.to(self.device)
 
-    def _melodies(
-        self,
-        melody_wavs: Tensor | Sequence[Tensor | None],
-        sample_rate: float | None,
-        n_samples: int,
-        separator: str | None,
-    ) -> Melodies:
+    @property
+    def _window_size(self) -> int:
+        """Frames that the language model's window holds."""
+        return round(self.max_duration * self.frame_rate)
+
+    def _check_melody_model(self) -> ChromaExtractor:
         if self.chroma is None:
             raise UserError(
                 f"model {self.name!r} takes no melody: use generate(), or load a melody model"
             )
-        rate = self.chroma.sample_rate
-        wavs = prepare_melodies(melody_wavs, sample_rate, n_samples, rate, separator, self.device)
-        return Melodies(wavs, self.chroma, self.lm.fuser.chroma_length, self.max_duration)
+        return self.chroma
+
+    def _with_melodies(
+        self,
+        request: Request,
+        melody_wavs: Tensor | Sequence[Tensor | None],
+        sample_rate: float | None,
+        separator: str | None,
+    ) -> Request:
+        """The request with a melody to follow for each sample."""
+        chroma = self._check_melody_model()
+        stride = self.params.stride(self.max_duration, self.frame_rate)
+        starts = [last_start(n, self._window_size, stride) for n in request.lengths]
+        heard = [start / self.frame_rate + self.max_duration for start in starts]
+        wavs = prepare_melodies(
+            melody_wavs, sample_rate, heard, chroma.sample_rate, separator, self.device
+        )
+        length = self.lm.fuser.chroma_length
+        return request._replace(melodies=Melodies(wavs, chroma, length, self.max_duration))
 
     def _with_prompt(self, request: Request, prompt: Tensor, sample_rate: float | None) -> Request:
         """The request with the codes of the prompt [B, C, N] in front."""
@@ -393,44 +426,13 @@ class MusicGen:
             )
         rate = check_sample_rate("prompt", sample_rate)
         checked = [check_audio(f"prompt {i}", wav) for i, wav in enumerate(prompt)]
-        wav = resample(torch.stack(checked), rate, self.sample_rate)
-        codes = self.codec.encode(to_channels(wav, self.audio_channels).to(self.device))
-        shortest = min(request.lengths)
-        if codes.shape[-1] >= shortest:
-            seconds = codes.shape[-1] / self.frame_rate
+        wav = at_rate("the prompt", torch.stack(checked), rate, self.sample_rate)
+        n_frames, shortest = encoded_length(self.codec, wav.shape[-1]), min(request.lengths)
+        if n_frames >= shortest:  # said before it is encoded, which takes time and memory
+            seconds = n_frames / self.frame_rate
             raise UserError(
                 f"the prompt lasts {seconds:g} s of a duration of {shortest / self.frame_rate:g} "
                 f"s, which includes it: set a duration of more than {seconds:g}"
             )
-        return request._replace(prompt=codes)
-
-
-def check_fit(
-    codec: Encodec | StereoCodec,
-    lm: LanguageModel,
-    text_encoder: WordTextEncoder | T5TextEncoder | None,
-) -> None:
-    """Refuse parts that do not belong together, naming both values."""
-    if (codec.n_q, codec.card) != (lm.n_q, lm.card):
-        raise UserError(
-            f"the codec has {codec.n_q} codebooks of {codec.card}, the language model "
-            f"{lm.n_q} of {lm.card}: load the codec that the model was trained with"
-        )
-    text_dim = lm.config["text_dim"]
-    if text_encoder is not None and text_encoder.dim != text_dim:
-        raise UserError(
-            f"the text encoder gives {text_encoder.dim} features, the language model takes "
-            f"{text_dim}: load the text encoder that the model was trained with"
-        )
-
-
-def checked_device(device: str | torch.device | None) -> torch.device:
-    """The device that is meant, by default a GPU if there is one; refused if it is not there."""
-    if device is None:
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise UserError(f"device {device}: cannot be used ({reason}); try cpu") from None
-    return torch.device(device)
+        prompt = to_channels(wav, self.audio_channels).to(self.device)
+        return request._replace(prompt=self.codec.encode(prompt))

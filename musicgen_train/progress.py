@@ -31,3 +31,14 @@ def reporting(
                 callback(done, total)
 
         yield report
+
+
+def telling(*callbacks: Callable[[int, int], None] | None) -> Callable[[int, int], None]:
+    """One function of (done, total) that feeds all the callbacks there are."""
+
+    def tell(done: int, total: int) -> None:
+        for callback in callbacks:
+            if callback is not None:
+                callback(done, total)
+
+    return tell

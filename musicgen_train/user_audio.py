@@ -5,6 +5,7 @@ from numbers import Real
 import torch
 from torch import Tensor
 
+from musicgen_train.data.audio import resample
 from musicgen_train.errors import UserError
 
 HIGHEST_RATE = 384_000  # Hz; above it somebody mixed up rate and length
@@ -41,6 +42,14 @@ def check_sample_rate(name: str, sample_rate: float | None) -> int:
             f"{HIGHEST_RATE}"
         )
     return int(rate)
+
+
+def at_rate(name: str, wav: Tensor, rate: int, target_rate: int) -> Tensor:
+    """The audio [..., C, N] at another rate; refused if nothing is left of it."""
+    wav = resample(wav, rate, target_rate)
+    if wav.shape[-1] == 0:
+        raise UserError(f"{name} is shorter than one sample at {target_rate} Hz: give more of it")
+    return wav
 
 
 def batched(name: str, wav: Tensor) -> Tensor:

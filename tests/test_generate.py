@@ -173,6 +173,13 @@ def env() -> dict[str, str]:
         (["--duration", "0"], "duration 0 s"),
         (["--duration", "3600"], "duration 3600 s"),
         (["--duration", "nan"], "duration nan s"),
+        (["--text", "a", "--text", "b", "--duration", "-5", "--duration", "4"], "duration -5 s"),
+        (["--text", "caf\udce9"], "--text 'caf\\udce9': is not UTF-8"),
+        (["--negative-text", "caf\udce9"], "--negative-text 'caf\\udce9': is not UTF-8"),
+        (["--output", "/proc/nope"], "--output /proc/nope: cannot be written"),
+        (["--output", f"{__file__}/sub"], "sub: cannot be written (Not a directory)"),
+        (["--cfg-coef", "1e30"], "cfg_coef 1e+30"),
+        (["--device", "meta"], "device meta"),
         (["--duration", "1", "--duration", "2"], "2 --duration for 1 texts"),
         (["--negative-text", "a", "--negative-text", "b"], "2 --negative-text for 1 texts"),
         (["--melody", "missing.wav"], "missing.wav"),
@@ -206,6 +213,91 @@ def test_what_is_wrong_is_named_before_anything_is_loaded(
     assert exit_.value.code == 2
     assert error.startswith("error: ") and error.count("\n") == 1 and message in error
     assert not (tmp_path / "out").exists()
+
+
+def refused(capsys, call) -> str:
+    """The one line that a call ends with."""
+    with pytest.raises(SystemExit) as exit_:
+        call()
+    error = capsys.readouterr().err
+    assert exit_.value.code == 2 and error.count("\n") == 1, error
+    return error
+
+
+def test_a_format_that_lacks_the_models_rate_is_refused_before_a_step(run, capsys, monkeypatch):
+    monkeypatch.delattr(MusicGen, "generate")
+    error = refused(capsys, lambda: run("a", "--format", "mp3"))
+    assert error.startswith("error: mp3 files cannot have 1 channels of 1600 Hz")
+
+
+def test_without_a_stdout_nothing_is_streamed_to_it(folder, capsys, monkeypatch):
+    monkeypatch.setattr(sys, "stdout", None)
+    error = refused(capsys, lambda: main(["--checkpoint", str(folder), "--output", "-"]))
+    assert error.startswith("error: --output - without a stdout")
+
+
+@pytest.mark.parametrize(
+    ("shell", "message"),
+    [
+        ("ulimit -f 1; {} --output out", "00_music.wav: cannot be written"),
+        ("ulimit -f 1; {} --output out --stream", "00_music.wav: cannot be written (File too"),
+        ("{} --output - >/dev/full", "stdout: cannot be written (No space left on device)"),
+    ],
+)
+def test_a_full_disk_is_one_line_and_leaves_nothing(folder, tmp_path, shell, message):
+    words = shlex.join(command(folder, "--duration", "1.5", "--device", "cpu"))
+    done = subprocess.run(
+        ["bash", "-c", shell.format(words)], stderr=subprocess.PIPE, text=True, cwd=tmp_path,
+        env=env(),
+    )  # fmt: skip
+    assert done.returncode == 2 and "Traceback" not in done.stderr, done.stderr
+    assert message in done.stderr.splitlines()[-1]
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+def test_the_command_of_a_piece_makes_that_piece_under_its_own_name(run, capsys):
+    paths = run("a", "--text", "rock", "--samples", "2", "--duration", "0.3")
+    before = [read_audio(path)[0] for path in paths]
+    command = json.loads(Path(f"{paths[1]}.json").read_text())["command"]
+    main(shlex.split(command)[3:])
+    assert capsys.readouterr().out.strip() == str(paths[1])
+    assert len(list(paths[0].parent.iterdir())) == 4
+    assert torch.equal(read_audio(paths[0])[0], before[0])
+    torch.testing.assert_close(read_audio(paths[1])[0], before[1], rtol=0, atol=2**-15)
+
+
+def test_another_piece_never_takes_a_name_that_is_taken(run, tmp_path):
+    (tmp_path / "a" / "00_jazz.wav").mkdir(parents=True)
+    (rock,) = run("a", "--text", "rock", "--duration", "0.3")
+    before = rock.read_bytes()
+    names = [
+        run("a", "--text", text, "--duration", "0.3", *options)[0].name
+        for text, options in (
+            ("Rock!", ()), ("rock", ("--cfg-coef", "1")), ("rock", ("--cfg-coef", "1", "--stream")),
+            ("rock", ("--cfg-coef", "1")), ("rock", ()), ("jazz", ()),
+        )
+    ]  # fmt: skip
+    assert names == [
+        "00_rock_2.wav", "00_rock_3.wav", "00_rock_4.wav", "00_rock_3.wav", "00_rock.wav",
+        "00_jazz_2.wav",
+    ]  # fmt: skip
+    assert rock.read_bytes() == before
+
+
+class Interrupted:
+    """A finder of modules during which somebody presses Ctrl-C."""
+
+    def find_spec(self, name, path=None, target=None):
+        if name == "musicgen_train.musicgen":
+            raise KeyboardInterrupt
+
+
+def test_ctrl_c_while_it_loads_is_no_traceback(folder, tmp_path, monkeypatch):
+    monkeypatch.delitem(sys.modules, "musicgen_train.musicgen")
+    monkeypatch.setattr(sys, "meta_path", [Interrupted(), *sys.meta_path])
+    with pytest.raises(SystemExit) as exit_:
+        main(["--checkpoint", str(folder), "--output", str(tmp_path / "a")])
+    assert exit_.value.code == 130
 
 
 def test_an_output_that_is_a_file_is_refused(run, tmp_path):

@@ -3,7 +3,10 @@
 import pytest
 import torch
 
-from musicgen_train.long_form import Window, window_seed, windows
+from musicgen_train.conditioning.chroma import fit_length, one_hot
+from musicgen_train.decoding import LONG, decode_rows
+from musicgen_train.lm.sampling import draw_uniforms
+from musicgen_train.long_form import Window, last_start, window_seed, windows
 from tests.small_musicgen import FRAMES, RATE, WINDOW, tiny, tone
 
 
@@ -38,6 +41,15 @@ def test_windows_cover_everything_once(total, known, size, stride):
     assert end == max(total, known)
 
 
+@pytest.mark.parametrize("known", [0, 1, 50, 75])
+@pytest.mark.parametrize(("size", "stride"), [(50, 30), (50, 49), (50, 50), (7, 1)])
+def test_the_last_window_begins_where_it_is_said_to(known, size, stride):
+    for total in (1, 49, 50, 51, 90, 333):
+        if known < total:
+            *_, last = windows(total, known, size, stride)
+            assert last.start == last_start(total, size, stride)
+
+
 def test_windows_slide_as_drawn():
     assert list(windows(10, 0, 5, 3)) == [Window(0, 0, 5), Window(3, 5, 8), Window(6, 8, 10)]
 
@@ -47,6 +59,13 @@ def test_every_window_draws_its_own_noise_and_the_first_the_samples():
     assert [row[0] for row in seeds] == [0, 7, 2**62]
     assert len({seed for row in seeds for seed in row}) == 9
     assert all(0 <= seed < 2**63 for row in seeds for seed in row)
+    # Seeds in a row, as the command line gives them, share no noise at any window.
+    drawn = {
+        tuple(draw_uniforms([window_seed(seed, start)], 3, 2).flatten().tolist())
+        for seed in range(64)
+        for start in range(0, 300, 30)
+    }
+    assert len(drawn) == 64 * 10
 
 
 @pytest.mark.parametrize("stride", [0.3, 0.6, 0.9])
@@ -63,11 +82,16 @@ def test_music_longer_than_the_window_begins_like_the_window(model, stride):
 def test_every_window_continues_the_one_before_it(model, monkeypatch):
     calls = spy_on_steps(model, monkeypatch)
     model.set_generation_params(duration=1.8, extend_stride=0.6)
-    melody = torch.cat([tone(0.9, 220.0), tone(0.9, 330.0)], dim=1)
+    notes = (220.0, 233.1, 246.9, 261.6, 277.2, 293.7, 311.1, 329.6, 349.2)
+    melody = torch.cat([tone(0.2, hertz) for hertz in notes], dim=1)
     model.generate_with_chroma(["rock"], [melody], RATE)
     assert [call[:2] for call in calls] == [([50], 0), ([50], 20), ([30], 20)]
-    # The melody moves on with the window: only the first one is mostly about its first note.
-    assert not torch.equal(calls[0][2], calls[1][2])
+    # The melody moves on with the window, which hears it from its own beginning on.
+    for start, call in zip((0.0, 0.6, 1.2), calls, strict=True):
+        excerpt = melody.roll(-round(start * RATE), -1)[:, : round(WINDOW * RATE)]
+        chroma = one_hot(fit_length(model.chroma(excerpt[None]), 7))
+        assert torch.equal(call[2], chroma)
+    assert len({tuple(call[2].flatten().tolist()) for call in calls}) == 3
 
 
 @pytest.mark.parametrize("method", ["text", "melody", "prompt"])
@@ -120,3 +144,42 @@ def test_a_prompt_longer_than_the_window_is_kept_whole(model):
     _, codes = model.generate_continuation(tone(2.2), RATE, ["rock"], return_tokens=True)
     assert torch.equal(codes[..., :110], model.codec.encode(tone(2.2)[None]))
     assert codes.shape[-1] == 125
+
+
+@pytest.mark.parametrize("stereo", [False, True])
+def test_long_music_is_decoded_in_pieces_and_is_the_whole(stereo, monkeypatch):
+    codec = tiny(stereo=stereo).codec
+    mono = codec.mono if stereo else codec
+    n_frames = round((LONG + 5) * FRAMES)
+    codes = torch.randint(16, (2, codec.n_q, n_frames), generator=torch.Generator().manual_seed(0))
+    whole = codec.decode(codes)
+    lengths, decode = [], mono.quantizer.decode
+
+    def spy(piece):
+        lengths.append(piece.shape[-1])
+        return decode(piece)
+
+    monkeypatch.setattr(mono.quantizer, "decode", spy)
+    made = decode_rows(codec, [*codes, codes[0, :, :100]])
+    torch.testing.assert_close(torch.stack(made[:2]), whole, rtol=0, atol=1e-5)
+    assert torch.equal(made[2], codec.decode(codes[:1, :, :100])[0])
+    assert sum(lengths) == n_frames + 200 and max(lengths) <= n_frames / 3
+
+
+@pytest.mark.parametrize("codec", [{"normalize": True}, {"chunk_duration": 0.3}])
+def test_long_music_of_a_codec_that_does_not_stream_is_decoded_too(codec):
+    codec = tiny(**codec).codec
+    codes = torch.randint(16, (1, 2, round((LONG + 1) * FRAMES)))
+    assert torch.equal(decode_rows(codec, list(codes))[0], codec.decode(codes)[0])
+
+
+def test_the_music_of_a_seed_does_not_depend_on_torchs_default_type(model):
+    model.set_generation_params(duration=1.3)
+    sounds, options = [tone(0.4), None], {"return_tokens": True, "seeds": [3, 4]}
+    _, expected = model.generate_with_chroma(["rock", ""], sounds, RATE, **options)
+    torch.set_default_dtype(torch.float64)
+    try:
+        _, codes = model.generate_with_chroma(["rock", ""], sounds, RATE, **options)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert torch.equal(codes, expected)

@@ -56,6 +56,14 @@ def test_the_chunks_put_together_are_the_music(model, condition, duration):
     assert expected.shape[-1] == decoded_length(model.codec, round(duration * FRAMES))
 
 
+def test_music_shorter_than_a_chunk_is_one_chunk(mono):
+    mono.set_generation_params(duration=0.3)
+    expected = mono.generate(["rock"], seeds=[1])
+    for chunk_duration in ({}, {"chunk_duration": 60}, {"chunk_duration": float("inf")}):
+        chunks = list(mono.generate_stream(["rock"], seeds=[1], **chunk_duration))
+        torch.testing.assert_close(torch.cat(chunks, -1), expected, rtol=0, atol=1e-5)
+
+
 @pytest.mark.parametrize("chunk_duration", [0.02, 0.1, 0.5, 2.0])
 def test_chunks_may_be_of_any_length(mono, chunk_duration):
     mono.set_generation_params(duration=2.0)
@@ -163,7 +171,9 @@ def test_a_codec_that_needs_the_whole_signal_is_refused_before_any_step(options,
     [
         ({"chunk_duration": 0}, "chunk_duration 0 s"),
         ({"chunk_duration": float("nan")}, "chunk_duration nan s"),
-        ({"chunk_duration": 3.0}, "at most the duration of 2 s"),
+        ({"chunk_duration": -1}, "chunk_duration -1 s"),
+        ({"chunk_duration": "0.1"}, "chunk_duration '0.1'"),
+        ({"chunk_duration": None}, "chunk_duration None"),
         ({"melody_wavs": tone(1.0)}, "melody has sample rate None"),
         ({"prompt": tone(1.0)}, "prompt has sample rate None"),
         ({"prompt": tone(2.0), "prompt_sample_rate": RATE}, "the prompt lasts 2 s"),

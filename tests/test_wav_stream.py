@@ -6,6 +6,7 @@ import pytest
 import soundfile
 import torch
 
+from musicgen_train.errors import UserError
 from musicgen_train.wav_stream import WavStream, growing, part_of
 
 
@@ -38,3 +39,16 @@ def test_a_file_has_its_name_only_when_it_is_whole(tmp_path):
         file.write(b"half")
         raise KeyboardInterrupt
     assert path.read_bytes() == b"music" and not part_of(path).exists()
+
+
+def test_a_stream_that_takes_no_more_is_one_line():
+    message = r"/dev/full: cannot be written \(No space left"
+    with open("/dev/full", "wb", buffering=0) as file, pytest.raises(UserError, match=message):
+        WavStream(file, 8000, 1, 2)
+
+
+def test_a_place_that_cannot_be_written_is_one_line(tmp_path):
+    (tmp_path / "file").touch()
+    message = r"file/a\.wav: cannot be written \(File exists"
+    with pytest.raises(UserError, match=message), growing(tmp_path / "file" / "a.wav"):
+        raise AssertionError("never opened")

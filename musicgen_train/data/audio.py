@@ -2,6 +2,7 @@
 
 import io
 import os
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -128,6 +129,18 @@ def decode_flac(data: bytes, start: int = 0, n_samples: int = -1) -> Tensor:
 
 
 @contextmanager
+def writing(path: str | Path) -> Iterator[None]:
+    """Say in one line that a file cannot be written, and why."""
+    try:
+        yield
+    except (OSError, soundfile.LibsndfileError) as error:
+        reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
+        raise UserError(
+            f"{path}: cannot be written ({reason}); mend that, or name another"
+        ) from None
+
+
+@contextmanager
 def replacing(path: Path):
     """Give a temporary name beside `path` that becomes `path` only if the block succeeds."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
@@ -161,9 +174,8 @@ def audio_write(
     then cut what exceeds full scale), none (the wav must already be within [-1, 1]).
     mp3_rate: kbit/s. ogg_rate: about so many kbit/s; None leaves it to the encoder.
     """
-    if format not in _SUBTYPES:
-        raise UserError(f"unknown audio format {format!r}; use one of {', '.join(_SUBTYPES)}")
     wav = _checked(wav)
+    check_format(format, sample_rate, len(wav))
     wav = normalize_audio(
         wav,
         sample_rate,
@@ -176,11 +188,24 @@ def audio_write(
         clipping_name=str(stem_name) if log_clipping else None,
     )
     path = Path(f"{stem_name}.{format}" if add_suffix else stem_name)
-    if make_parent_dir:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as temporary:
-        _encode(temporary, wav, sample_rate, format, mp3_rate, ogg_rate)
+    with writing(path):
+        if make_parent_dir:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(path) as temporary:
+            _encode(temporary, wav, sample_rate, format, mp3_rate, ogg_rate)
     return path
+
+
+def check_format(format: str, sample_rate: int, channels: int) -> None:
+    """Refuse a format that is unknown, or cannot hold audio of this rate and these channels."""
+    if format not in _SUBTYPES:
+        raise UserError(f"unknown audio format {format!r}; use one of {', '.join(_SUBTYPES)}")
+    try:
+        _encode(io.BytesIO(), torch.zeros(channels, 1), sample_rate, format, 320, None)
+    except soundfile.LibsndfileError:
+        raise UserError(
+            f"{format} files cannot have {channels} channels of {sample_rate} Hz: use wav or flac"
+        ) from None
 
 
 def _checked(wav: Tensor) -> Tensor:
@@ -196,7 +221,12 @@ def _checked(wav: Tensor) -> Tensor:
 
 
 def _encode(
-    path: Path, wav: Tensor, sample_rate: int, format: str, mp3_rate: int, ogg_rate: int | None
+    target: Path | io.BytesIO,
+    wav: Tensor,
+    sample_rate: int,
+    format: str,
+    mp3_rate: int,
+    ogg_rate: int | None,
 ) -> None:
     container, subtype = _SUBTYPES[format]
     options: dict[str, Any] = {}
@@ -212,7 +242,7 @@ def _encode(
         options = {"compression_level": 1 - float(quality)}
     samples = wav.T.numpy()
     with soundfile.SoundFile(
-        path, "w", sample_rate, samples.shape[1], subtype, format=container, **options
+        target, "w", sample_rate, samples.shape[1], subtype, format=container, **options
     ) as file:
         for begin in range(0, len(samples), _BLOCK):
             file.write(samples[begin : begin + _BLOCK])

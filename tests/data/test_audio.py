@@ -212,6 +212,23 @@ def test_what_cannot_be_written_is_refused_and_leaves_no_file(tmp_path, wrong):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("rate", [1600, 96_000])
+def test_a_rate_that_a_format_lacks_is_refused_and_leaves_no_file(tmp_path, rate):
+    with pytest.raises(UserError, match=f"mp3 files cannot have 2 channels of {rate} Hz"):
+        audio_write(tmp_path / "x", torch.zeros(2, 100), rate, format="mp3")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_place_that_cannot_be_written_is_one_line(tmp_path):
+    (tmp_path / "file").touch()
+    (tmp_path / "folder.wav").mkdir()
+    for stem in ("file/x", "folder"):
+        with pytest.raises(UserError, match=f"{stem}.wav: cannot be written") as error:
+            audio_write(tmp_path / stem, sine(), RATE)
+        assert "\n" not in str(error.value)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder.wav"]
+
+
 def test_the_name_may_come_with_its_suffix_and_new_folders(tmp_path):
     path = audio_write(tmp_path / "a" / "b.wav", sine(), RATE, add_suffix=False)
     assert [p.name for p in (tmp_path / "a").iterdir()] == ["b.wav"]
