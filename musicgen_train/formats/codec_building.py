@@ -13,8 +13,8 @@ from musicgen_train.codec.encodec import Encodec
 from musicgen_train.codec.folding import FoldedEncodec
 from musicgen_train.errors import UserError
 from musicgen_train.formats.files import brief
-from musicgen_train.formats.options import number, whole
 from musicgen_train.formats.plain_tensors import why_no_weight
+from musicgen_train.formats.value_rules import number, whole
 
 # torch named the two halves of weight norm otherwise before 2.0, and transformers too.
 _OLD_NAMES = (

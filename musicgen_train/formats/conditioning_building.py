@@ -10,8 +10,8 @@ from musicgen_train.conditioning.chroma import ChromaExtractor
 from musicgen_train.conditioning.text import T5TextEncoder, WordTextEncoder
 from musicgen_train.errors import UserError
 from musicgen_train.formats.files import brief
-from musicgen_train.formats.options import TEXT, check_arguments, whole
 from musicgen_train.formats.t5_identity import native_identity
+from musicgen_train.formats.value_rules import TEXT, check_arguments, whole
 
 TextEncoder = WordTextEncoder | T5TextEncoder
 

@@ -16,7 +16,7 @@ from musicgen_train.formats.codec_building import build_codec
 from musicgen_train.formats.conditioning_building import build_chroma, build_text_encoder
 from musicgen_train.formats.files import brief, read_pickle
 from musicgen_train.formats.lm_building import build_lm
-from musicgen_train.formats.options import SECONDS, TEXT
+from musicgen_train.formats.value_rules import SECONDS, TEXT
 from musicgen_train.lm.model import LanguageModel
 from musicgen_train.musicgen import MusicGen
 

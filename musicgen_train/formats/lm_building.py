@@ -11,8 +11,8 @@ from torch import Tensor
 
 from musicgen_train.errors import UserError
 from musicgen_train.formats.files import brief
-from musicgen_train.formats.options import Rule, whole
 from musicgen_train.formats.plain_tensors import why_no_weight
+from musicgen_train.formats.value_rules import Rule, whole
 from musicgen_train.lm.model import LanguageModel
 
 

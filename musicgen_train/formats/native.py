@@ -21,7 +21,7 @@ from musicgen_train.formats.conditioning_building import (
 from musicgen_train.formats.files import brief, read_json, read_tensors, write_json, write_tensors
 from musicgen_train.formats.half_precision import stored_as
 from musicgen_train.formats.lm_building import build_lm
-from musicgen_train.formats.options import SECONDS, TEXT, Rule
+from musicgen_train.formats.value_rules import SECONDS, TEXT, Rule
 from musicgen_train.lm.inference import check_unrounded
 from musicgen_train.lm.model import LanguageModel
 from musicgen_train.musicgen import MusicGen

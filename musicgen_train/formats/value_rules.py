@@ -1,4 +1,4 @@
-"""Options in a stranger's file: their types and ranges, checked before anything is built."""
+"""Rules for the values in a stranger's file: types and ranges, checked before anything is built."""
 
 import inspect
 import math
