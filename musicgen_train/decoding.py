@@ -14,7 +14,7 @@ from musicgen_train.errors import UserError
 Codec = Encodec | StereoCodec
 
 LONG = 30.0  # seconds; what is longer is decoded in pieces, since memory grows with the length
-PIECE = 10.0  # seconds of a piece
+PIECE = 1.0  # seconds of a piece: the layers keep views of whole pieces between two of them
 
 
 @torch.no_grad()
