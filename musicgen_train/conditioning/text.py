@@ -64,8 +64,8 @@ class WordTextEncoder(nn.Module):
         """B texts -> embedding [B, L, dim], mask [B, L]; L is that of the longest, at least 1."""
         rows = [self.word_ids(text) for text in descriptions]
         longest = max(1, *map(len, rows))
-        ids = torch.tensor([row + [0] * (longest - len(row)) for row in rows])
-        ids = ids.to(self.embedding.weight.device)
+        padded = [row + [0] * (longest - len(row)) for row in rows]
+        ids = torch.tensor(padded, device=self.embedding.weight.device)
         mask = ids > 0
         x = self.embedding(ids)
         if self.positions is not None:

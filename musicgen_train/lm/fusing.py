@@ -131,7 +131,7 @@ class Fuser(nn.Module):
 
 def null_chroma(batch_size: int, n_frames: int, n_chroma: int = 12) -> Tensor:
     """What stands for "no melody": [B, F, n_chroma] with bin 0 set in every frame."""
-    chroma = torch.zeros(batch_size, n_frames, n_chroma)
+    chroma = torch.zeros(batch_size, n_frames, n_chroma, device="cpu", dtype=torch.float32)
     chroma[..., 0] = 1.0
     return chroma
 
