@@ -231,7 +231,7 @@ def _place_of_codec(checkpoint: str) -> Path:
 def _text_encoder_notes(model: MusicGen, layout: str) -> list[str]:
     """What there is to say of a T5 that the export names and does not hold."""
     from musicgen_train.conditioning.text import T5TextEncoder
-    from musicgen_train.formats.audiocraft_lm_config import describe_for_audiocraft
+    from musicgen_train.formats.audiocraft_lm_writing import describe_for_audiocraft
     from musicgen_train.formats.t5_identity import audiocraft_remark, native_identity
 
     encoder = model.text_encoder

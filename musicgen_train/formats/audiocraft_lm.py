@@ -23,8 +23,8 @@ from musicgen_train.formats.audiocraft_lm_config import (
     PLACES,
     Described,
     describe,
-    describe_for_audiocraft,
 )
+from musicgen_train.formats.audiocraft_lm_writing import describe_for_audiocraft
 from musicgen_train.formats.files import read_pickle, to_plain, write_pickle
 from musicgen_train.formats.hub import model_name
 from musicgen_train.formats.lm_building import empty_lm

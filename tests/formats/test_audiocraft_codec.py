@@ -15,6 +15,7 @@ from musicgen_train.formats import (
     save_audiocraft_pointer,
     save_transformers_codec,
 )
+from tests.formats.editing import put
 from tests.formats.small_codecs import CHUNKED, EVERYWHERE, assert_same_codec, trained
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -26,13 +27,7 @@ def edit(folder, **changes):
     content = torch.load(folder / FILE, weights_only=True)
     config = yaml.safe_load(content["xp.cfg"])
     for key, value in changes.items():
-        *sections, name = key.split("__")
-        node = config
-        for section in sections:
-            node = node[section]
-        node[name] = value
-        if value is ...:
-            del node[name]
+        put(config, key.split("__"), value)
     torch.save({**content, "xp.cfg": yaml.safe_dump(config)}, folder / FILE)
 
 

@@ -23,6 +23,7 @@ from musicgen_train.formats.lm_layouts import audiocraft_pieces, to_layout
 from musicgen_train.lm.model import LanguageModel
 from musicgen_train.musicgen import MusicGen
 from tests.conditioning.small_t5 import save_t5
+from tests.formats.editing import put
 from tests.formats.small_lms import our_model
 
 
@@ -110,13 +111,7 @@ def edit(folder, **changes):
     path = folder / "config.json"
     config = json.loads(path.read_text())
     for key, value in changes.items():
-        *sections, name = key.split("__")
-        node = config
-        for section in sections:
-            node = node[section]
-        node[name] = value
-        if value is ...:
-            del node[name]
+        put(config, key.split("__"), value)
     path.write_text(json.dumps(config))
 
 

@@ -28,6 +28,7 @@ from musicgen_train.formats.transformers_lm import (
 )
 from musicgen_train.lm.delay import delay_codes, undelay
 from tests.conditioning.small_t5 import TEXTS, save_t5, small_tokenizer
+from tests.formats.editing import put
 from tests.formats.small_lms import (
     CARD,
     KINDS,
@@ -430,13 +431,7 @@ def melody_folder(exported_melody, tmp_path):
 def test_a_config_that_is_foreign_or_absurd_is_refused(key, value, said, melody_folder):
     path = melody_folder / "config.json"
     config = json.loads(path.read_text())
-    *sections, name = key.split(".")
-    node = config
-    for section in sections:
-        node = node[section]
-    node[name] = value
-    if value is ...:
-        del node[name]
+    put(config, key.split("."), value)
     path.write_text(json.dumps(config))
     with pytest.raises(UserError, match=said) as raised:
         read_transformers_musicgen(melody_folder)
