@@ -12,6 +12,7 @@ import soundfile
 import torch
 from torch import Tensor
 
+from musicgen_train.data.audio_file import AudioError, AudioFile
 from musicgen_train.data.loudness import normalize_audio
 from musicgen_train.errors import UserError
 
@@ -26,57 +27,22 @@ _VORBIS_RATES = (64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 500)  # kbit/s o
 _BLOCK = 1 << 16  # libsndfile's Vorbis encoder overflows its stack on one very long write
 
 
-class AudioError(UserError):
-    """An audio file that cannot be read."""
-
-
 def read_audio(
     path: str | Path, start: float = 0.0, duration: float | None = None
 ) -> tuple[Tensor, int]:
     """Decode a file, or `duration` seconds of it from `start`: -> (wav [C, N] float32, rate)."""
-    path = Path(path)
-    if not path.is_file():
-        raise AudioError(f"{path}: no such audio file; check the path")
-    try:
-        wav, sample_rate = _decode(path, start, duration)
-    except Exception as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise AudioError(f"{path}: cannot be decoded ({reason}); replace or remove it") from None
-    if wav.shape[1] == 0:
-        raise AudioError(f"{path}: holds no audio samples; replace or remove it")
-    if not np.isfinite(wav).all():
-        raise AudioError(f"{path}: holds NaN or infinite samples; replace or remove it")
-    return torch.from_numpy(wav), sample_rate
-
-
-def _decode(path: Path, start: float, duration: float | None) -> tuple[np.ndarray, int]:
-    if path.suffix.lower() in {".m4a", ".aac", ".mp4"}:  # libsndfile has no AAC decoder
-        import sphn
-
-        reader = sphn.FileReader(str(path))
-        length = reader.duration_sec - start if duration is None else duration
-        return np.asarray(reader.decode(start, length)[0], np.float32), reader.sample_rate
-    _refuse_cut_wav(path)
-    with soundfile.SoundFile(path) as file:
-        first = min(round(start * file.samplerate), file.frames)
-        n_samples = file.frames - first
-        if duration is not None:
-            n_samples = min(n_samples, round(duration * file.samplerate))
-        file.seek(first)
-        wav = file.read(n_samples, dtype="float32", always_2d=True)
-        if n_samples - len(wav) > 0.05 * file.samplerate:  # lossy decoders may miss a packet
-            raise ValueError(f"truncated: {len(wav)} of {n_samples} samples")
-        return np.ascontiguousarray(wav.T), file.samplerate
-
-
-def _refuse_cut_wav(path: Path) -> None:
-    """libsndfile reads a cut RIFF file to its end without a word, so compare the sizes here."""
-    with path.open("rb") as file:
-        head = file.read(12)
-    size = int.from_bytes(head[4:8], "little") + 8
-    is_wav = head[:4] == b"RIFF" and head[8:12] == b"WAVE"
-    if is_wav and path.stat().st_size < size < 0xFFFFFFFF:  # streams write an endless size
-        raise ValueError(f"truncated: {path.stat().st_size} of {size} bytes")
+    with AudioFile(path) as file:
+        first = round(start * file.sample_rate)
+        wanted = None if duration is None else round(duration * file.sample_rate)
+        blocks, n_samples = [], 0
+        for block in file.blocks(first=first):
+            blocks.append(block)
+            n_samples += block.shape[1]
+            if wanted is not None and n_samples >= wanted:
+                break
+        if not n_samples:
+            raise AudioError(path, "holds no audio samples")
+        return torch.cat(blocks, dim=1)[:, :wanted], file.sample_rate
 
 
 def resample(wav: Tensor, from_rate: int, to_rate: int) -> Tensor:

@@ -1,4 +1,4 @@
-"""Audio files of any length, read and written block by block in constant memory."""
+"""Audio of any length as blocks: from files, at another rate, in even sizes, and to files."""
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -8,14 +8,16 @@ import soundfile
 import torch
 from torch import Tensor
 
-from musicgen_train.data.audio import AudioError, read_audio, replacing, to_channels
+from musicgen_train.data.audio import replacing, to_channels
+from musicgen_train.data.audio_file import AudioError, AudioFile
+
+_RESAMPLED = 1 << 16  # samples that the resampler gets at once
 
 
 class AudioBlocks:
     """A file as blocks [C, n] of about `block_duration` seconds, at one rate, in some channels.
 
-    `duration` is what its header says, in seconds. AAC (m4a), which libsndfile lacks, is decoded
-    whole.
+    `duration` is what its header says, in seconds, or else what is found by decoding it.
     """
 
     def __init__(
@@ -24,52 +26,58 @@ class AudioBlocks:
         self.path = Path(path)
         self.sample_rate = sample_rate
         self.channels = channels
-        self.block_duration = block_duration
-        # Opens the file: what is no audio is refused before anything is done with it.
-        aac = self.path.suffix.lower() in {".m4a", ".aac", ".mp4"}
-        start, self.own_rate = read_audio(self.path, duration=None if aac else block_duration)
-        self.whole = start if aac else None
-        n_samples = start.shape[1] if aac else soundfile.info(self.path).frames
+        # Decodes a first block: what is no audio is refused before anything is done with it.
+        with AudioFile(path) as file:
+            self.own_rate = file.sample_rate
+            self.size = max(1, round(block_duration * self.own_rate))
+            if next(file.blocks(self.size), None) is None:
+                raise AudioError(path, "holds no audio samples")
+            n_samples = file.n_samples
+            if n_samples is None:
+                n_samples = sum(block.shape[1] for block in file.blocks())
         self.duration = n_samples / self.own_rate
 
     def __iter__(self) -> Iterator[Tensor]:
-        blocks = (self._checked(to_channels(block, self.channels)) for block in self._decoded())
-        return blocks if self.own_rate == self.sample_rate else self._resampled(blocks)
+        with AudioFile(self.path) as file:
+            blocks = (to_channels(block, self.channels) for block in file.blocks(self.size))
+            yield from resample_blocks(blocks, self.own_rate, self.sample_rate)
 
-    def _decoded(self) -> Iterator[Tensor]:
-        size = max(1, round(self.block_duration * self.own_rate))
-        if self.whole is not None:
-            yield from self.whole.split(size, -1)
-            return
-        n_samples = 0
-        with soundfile.SoundFile(self.path) as file:
-            try:
-                while len(block := file.read(size, dtype="float32", always_2d=True)):
-                    n_samples += len(block)
-                    yield torch.from_numpy(np.ascontiguousarray(block.T))
-            except soundfile.LibsndfileError as error:
-                raise AudioError(f"{self.path}: cannot be decoded ({error}); replace it") from None
-            if file.frames - n_samples > 0.05 * self.own_rate:  # lossy decoders may miss a packet
-                raise AudioError(
-                    f"{self.path}: truncated: {n_samples} of {file.frames} samples; replace it"
-                )
 
-    def _checked(self, block: Tensor) -> Tensor:
-        if not block.isfinite().all():
-            raise AudioError(f"{self.path}: holds NaN or infinite samples; replace or remove it")
-        return block
+def resample_blocks(blocks: Iterable[Tensor], from_rate: int, to_rate: int) -> Iterator[Tensor]:
+    """The blocks [C, n] of `resample(whole, from_rate, to_rate)`, whatever sizes they come in."""
+    if from_rate == to_rate:
+        yield from blocks
+        return
+    import soxr
 
-    def _resampled(self, blocks: Iterator[Tensor]) -> Iterator[Tensor]:
-        import soxr
+    stream, channels = None, 0
+    for block in even_blocks(blocks, _RESAMPLED):
+        if stream is None:
+            channels = block.shape[0]
+            stream = soxr.ResampleStream(
+                from_rate, to_rate, channels, dtype="float32", quality="HQ"
+            )
+        yield from _filled(stream.resample_chunk(np.ascontiguousarray(block.T.numpy())))
+    if stream is not None:
+        yield from _filled(stream.resample_chunk(np.zeros((0, channels), np.float32), last=True))
 
-        stream = soxr.ResampleStream(
-            self.own_rate, self.sample_rate, self.channels, dtype="float32", quality="HQ"
-        )
-        for block in blocks:
-            yield from _filled(stream.resample_chunk(np.ascontiguousarray(block.T.numpy())))
-        yield from _filled(
-            stream.resample_chunk(np.zeros((0, self.channels), np.float32), last=True)
-        )
+
+def even_blocks(blocks: Iterable[Tensor], size: int) -> Iterator[Tensor]:
+    """The same samples in blocks [..., size]; the last may be shorter."""
+    held: list[Tensor] = []
+    n_held = 0
+    for block in blocks:
+        held.append(block)
+        n_held += block.shape[-1]
+        if n_held >= size:
+            *full, rest = torch.cat(held, -1).split(size, -1)
+            yield from full
+            if rest.shape[-1] == size:
+                yield rest
+                rest = rest[..., :0]
+            held, n_held = [rest], rest.shape[-1]
+    if n_held:
+        yield torch.cat(held, -1)
 
 
 def _filled(samples: np.ndarray) -> Iterator[Tensor]:
