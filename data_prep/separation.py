@@ -1,70 +1,119 @@
 """Take the vocals out of a track: by its own stems, by HT-Demucs, or not at all."""
 
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from itertools import zip_longest
+from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
-from data_prep.library import Track
-from musicgen_train.conditioning.stems import RHYTHM, load_demucs, separate
-from musicgen_train.data.audio import read_audio, resample, to_channels
-from musicgen_train.errors import UserError
+from data_prep.pcm import Pcm
+from musicgen_train.conditioning.stem_stream import measure_level, stream_stems
+from musicgen_train.conditioning.stems import RHYTHM, load_demucs
+from musicgen_train.data.audio import to_channels
+from musicgen_train.data.audio_blocks import even_blocks, resample_blocks
+from musicgen_train.data.audio_file import AudioError, AudioFile
 
 SEPARATORS = ("none", "stems", "demucs")
+_VOCALS = ("vocal", "voice")  # what the name of a stem with vocals has in it
+_BLOCK = 1 << 16  # samples that stems are summed in
 
 
 class Separated(NamedTuple):
-    """A track as training needs it."""
+    """A track as it is decoded and separated, in constant memory."""
 
-    target: Tensor  # [C, N] what the model learns to make: without vocals
-    melodic: Tensor  # [C, N] where the melody is heard: without drums and bass
-    sample_rate: int
+    pcm: Pcm  # what was decoded; known once the blocks are through
+    sample_rate: int  # of the blocks
+    # [K, C, n]: first the target, without vocals; last what the melody is heard in, without drums
+    # and bass. K is 1 where both are the same.
+    blocks: Iterator[Tensor]
 
 
-def keep_mix(track: Track) -> Separated:
+@contextmanager
+def keeping_mix(path: Path) -> Iterator[Separated]:
     """Trust that the track has no vocals; hear the melody in the whole mix."""
-    wav, rate = read_audio(track.path)
-    return Separated(wav, wav, rate)
+    with AudioFile(path) as file:
+        pcm = Pcm(file.sample_rate, file.channels)
+        yield Separated(pcm, file.sample_rate, (b[None] for b in pcm.hear(file.blocks())))
 
 
-def sum_stems(track: Track, sidecar: dict[str, Any]) -> Separated:
-    """Sum the stems that the sidecar lists: all but vocals, and all but drums and bass."""
-    paths = sidecar.get("stems")
-    if not isinstance(paths, dict) or not paths:
-        raise UserError(
-            f"{track.name}: its sidecar lists no stems; use separator=none or separator=demucs"
-        )
-    stems: dict[str, Tensor] = {}
-    rates = set()
-    for name, path in sorted(paths.items()):
-        stems[name], rate = read_audio(track.path.parent / path)
-        rates.add(rate)
-    if len(rates) > 1:
-        raise UserError(f"{track.name}: its stems differ in sample rate ({sorted(rates)})")
-    return _sum(stems, rates.pop(), f"{track.name}: all its stems are vocals")
+@contextmanager
+def summing_stems(path: Path, stems: Mapping[str, Path]) -> Iterator[Separated]:
+    """Sum a track's own stems: all but vocals, and all but drums and bass.
+
+    What is decoded, and known by its hash, is then the sum.
+    """
+    if not stems:
+        raise AudioError(path, "its metadata lists no stems", "use separator=none or demucs")
+    if all(is_vocal(name) for name in stems):
+        raise AudioError(path, "all its stems are vocals")
+    with ExitStack() as stack:
+        try:
+            files = {name: stack.enter_context(AudioFile(stems[name])) for name in sorted(stems)}
+        except AudioError as error:
+            raise _bad_stem(path, error) from None
+        rates = sorted({file.sample_rate for file in files.values()})
+        if len(rates) > 1:
+            raise AudioError(path, f"its stems differ in sample rate ({rates})")
+        channels = {file.channels for file in files.values()}
+        if len(channels - {1}) > 1:
+            raise AudioError(path, f"its stems differ in channels ({sorted(channels)})")
+        pcm = Pcm(rates[0], max(channels))
+        yield Separated(pcm, rates[0], _sums(path, files, pcm))
 
 
-def separate_with_demucs(track: Track, name: str, repo: str | None, device: str) -> Separated:
-    """Split a track with HT-Demucs, at the separator's own rate and channels."""
+@contextmanager
+def separating_with_demucs(
+    path: Path, name: str, repo: str | None, batch_size: int, device: str
+) -> Iterator[Separated]:
+    """Split a track with HT-Demucs, at the separator's own rate and channels.
+
+    The file is decoded twice: its level, which the separator needs, is only known at its end.
+    """
     model = load_demucs(name, repo)
-    wav, rate = read_audio(track.path)
-    wav = to_channels(resample(wav, rate, model.samplerate), model.audio_channels)
-    stems = separate(model, wav, device)
-    return _sum(stems, model.samplerate, f"{track.name}: no stems")
+
+    def mix(blocks: Iterator[Tensor]) -> Iterator[Tensor]:
+        resampled = resample_blocks(blocks, pcm.sample_rate, model.samplerate)
+        return (to_channels(block, model.audio_channels) for block in resampled)
+
+    with AudioFile(path) as file:
+        pcm = Pcm(file.sample_rate, file.channels)
+        level = measure_level(mix(pcm.hear(file.blocks())))
+        stems = stream_stems(model, mix(file.blocks()), level, device, batch_size)
+        sums = (_target_and_melodic(dict(zip(model.sources, b, strict=True))) for b in stems)
+        yield Separated(pcm, model.samplerate, sums)
 
 
-def _sum(stems: dict[str, Tensor], rate: int, complaint: str) -> Separated:
-    n_samples = max(stem.shape[1] for stem in stems.values())
-    channels = max(stem.shape[0] for stem in stems.values())
-    silence = torch.zeros(channels, n_samples)
+def is_vocal(stem: str) -> bool:
+    """Whether a stem of this name holds singing."""
+    return any(word in stem.lower() for word in _VOCALS)
 
-    def total(without: set[str]) -> Tensor:
-        out = silence.clone()
-        for name, stem in stems.items():
-            if name not in without:
-                out[:, : stem.shape[1]] += to_channels(stem, channels)
-        return out
 
-    if set(stems) <= {"vocals"}:
-        raise UserError(complaint)
-    return Separated(total({"vocals"}), total(RHYTHM), rate)
+def _sums(path: Path, files: Mapping[str, AudioFile], pcm: Pcm) -> Iterator[Tensor]:
+    """Sum stems in step; shorter ones end in silence, mono ones sound in all channels."""
+    streams = [even_blocks(file.blocks(), _BLOCK) for file in files.values()]
+    try:
+        for row in zip_longest(*streams, fillvalue=torch.zeros(1, 0)):
+            n_samples = max(block.shape[1] for block in row)
+            padded = [F.pad(block, (0, n_samples - block.shape[1])) for block in row]
+            wavs = [to_channels(block, pcm.channels) for block in padded]
+            sums = _target_and_melodic(dict(zip(files, wavs, strict=True)))
+            pcm.add(sums[0])
+            yield sums
+    except AudioError as error:
+        raise _bad_stem(path, error) from None
+
+
+def _target_and_melodic(stems: Mapping[str, Tensor]) -> Tensor:
+    """Sums [2, C, n] of stems [C, n]: all but vocals, and all but drums and bass."""
+    silence = torch.zeros_like(next(iter(stems.values())))
+    target = [stem for name, stem in stems.items() if not is_vocal(name)]
+    melodic = [stem for name, stem in stems.items() if name.lower() not in RHYTHM]
+    return torch.stack([sum(target, silence), sum(melodic, silence)])
+
+
+def _bad_stem(path: Path, error: AudioError) -> AudioError:
+    return AudioError(path, f"a stem cannot be used ({error.path.name} {error.reason})")

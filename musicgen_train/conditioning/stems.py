@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from musicgen_train.conditioning.stem_stream import measure_level, stream_stems
 from musicgen_train.errors import UserError
 
 RHYTHM = {"drums", "bass"}  # what a melody is not heard in
@@ -18,15 +19,9 @@ def separate(model: Any, wav: Tensor, device: str | torch.device = "cpu") -> dic
 
     The same track always gives the same stems.
     """
-    from demucs.apply import apply_model
-
-    mono = wav.mean(dim=0)
-    centre, spread = mono.mean(), mono.std(correction=min(1, len(mono) - 1)).clamp_min(1e-8)
-    mix = ((wav - centre) / spread)[None]
-    with torch.inference_mode():  # no random shifts
-        sources = apply_model(model, mix, shifts=0, split=True, overlap=0.25, device=device)[0]
-    sources = sources.cpu() * spread + centre
-    return dict(zip(model.sources, sources.clone(), strict=True))
+    level = measure_level([wav])
+    stems = torch.cat(list(stream_stems(model, [wav.cpu()], level, device)), dim=-1)
+    return dict(zip(model.sources, stems, strict=True))
 
 
 def melodic_stems(model: Any, wav: Tensor, device: str | torch.device = "cpu") -> Tensor:

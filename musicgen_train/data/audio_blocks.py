@@ -44,22 +44,22 @@ class AudioBlocks:
 
 
 def resample_blocks(blocks: Iterable[Tensor], from_rate: int, to_rate: int) -> Iterator[Tensor]:
-    """The blocks [C, n] of `resample(whole, from_rate, to_rate)`, whatever sizes they come in."""
+    """The blocks [..., n] of `resample(whole, from_rate, to_rate)`, whatever sizes they come in."""
     if from_rate == to_rate:
         yield from blocks
         return
     import soxr
 
-    stream, channels = None, 0
+    stream, shape = None, torch.Size()
     for block in even_blocks(blocks, _RESAMPLED):
         if stream is None:
-            channels = block.shape[0]
-            stream = soxr.ResampleStream(
-                from_rate, to_rate, channels, dtype="float32", quality="HQ"
-            )
-        yield from _filled(stream.resample_chunk(np.ascontiguousarray(block.T.numpy())))
+            shape = block.shape[:-1]
+            stream = soxr.ResampleStream(from_rate, to_rate, shape.numel(), "float32", "HQ")
+        samples = block.reshape(shape.numel(), -1).T.contiguous().numpy()
+        yield from _filled(stream.resample_chunk(samples), shape)
     if stream is not None:
-        yield from _filled(stream.resample_chunk(np.zeros((0, channels), np.float32), last=True))
+        rest = np.zeros((0, shape.numel()), np.float32)
+        yield from _filled(stream.resample_chunk(rest, last=True), shape)
 
 
 def even_blocks(blocks: Iterable[Tensor], size: int) -> Iterator[Tensor]:
@@ -80,10 +80,10 @@ def even_blocks(blocks: Iterable[Tensor], size: int) -> Iterator[Tensor]:
         yield torch.cat(held, -1)
 
 
-def _filled(samples: np.ndarray) -> Iterator[Tensor]:
-    """The block [C, n] of samples [n, C], if there are any."""
+def _filled(samples: np.ndarray, shape: torch.Size) -> Iterator[Tensor]:
+    """The block [*shape, n] of samples [n, channels], if there are any."""
     if len(samples):
-        yield torch.from_numpy(np.ascontiguousarray(samples.T))
+        yield torch.from_numpy(np.ascontiguousarray(samples.T)).reshape(*shape, -1)
 
 
 def write_blocks(path: Path, blocks: Iterable[Tensor], sample_rate: int, channels: int) -> None:

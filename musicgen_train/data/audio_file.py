@@ -21,7 +21,7 @@ class AudioError(UserError):
 
     def __init__(self, path: str | Path, reason: str, remedy: str = "replace or remove it") -> None:
         super().__init__(path, reason, remedy)
-        self.path = path
+        self.path = Path(path)
         self.reason = reason
         self.remedy = remedy
 
