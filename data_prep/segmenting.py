@@ -136,7 +136,8 @@ def _gain(spool: Spool, settings: SegmentSettings) -> float:
     """What the target is multiplied by to have its loudness, and to stay within full scale."""
     meter, peak = LoudnessMeter(settings.sample_rate), 0.0
     for block in _targets(spool):
-        peak = max(peak, block.abs().max().item())
+        low, high = block.aminmax()
+        peak = max(peak, -low.item(), high.item())
         if settings.loudness is not None:
             meter.add(block)
     loudness = meter.loudness()

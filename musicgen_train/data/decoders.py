@@ -8,6 +8,8 @@ from typing import Any, Protocol
 import numpy as np
 import soundfile
 
+from musicgen_train.data.truncation import mp3_counts_frames
+
 _SLACK = 0.05  # seconds that a lossy decoder may lack of what the header says: a packet
 # FFmpeg also opens playlists, which name other files: a file may turn out to be these alone.
 _CONTAINERS = "mov,mp4,m4a,3gp,3g2,mj2,aac,ac3,mp3,asf,matroska,webm"
@@ -32,12 +34,16 @@ class Decoder(Protocol):
 def open_decoder(path: Path) -> Decoder:
     """Open a file by what it holds, whatever its name says."""
     try:
-        return Sndfile(path)
+        decoder = Sndfile(path)
     except soundfile.LibsndfileError as error:
         try:
             return Ffmpeg(path)
         except ValueError:
             raise error from None
+    if decoder.format == "MP3" and not mp3_counts_frames(path):
+        decoder.close()  # it guesses the length, and reads no further than that
+        return Ffmpeg(path)
+    return decoder
 
 
 class Sndfile:
@@ -46,10 +52,11 @@ class Sndfile:
     def __init__(self, path: Path) -> None:
         # By its descriptor, since libsndfile believes some suffixes more than the content.
         self._file = soundfile.SoundFile(os.open(path, os.O_RDONLY))
+        self.format = self._file.format
         self.sample_rate = self._file.samplerate
         self.channels = self._file.channels
         self.n_samples = self._file.frames if self._file.frames < 1 << 48 else None
-        self._slack = 0 if self._file.format == "FLAC" else _SLACK * self.sample_rate
+        self._slack = 0 if self.format == "FLAC" else _SLACK * self.sample_rate
 
     def blocks(self, size: int, first: int = 0) -> Iterator[np.ndarray]:
         done = first if self.n_samples is None else min(first, self.n_samples)
@@ -65,7 +72,7 @@ class Sndfile:
 
 
 class Ffmpeg:
-    """AAC, ALAC and what else MP4, ADTS, ASF and Matroska files hold: their first audio stream."""
+    """The first audio stream of MP4 (AAC, ALAC), ADTS, ASF and Matroska files, and bare MP3."""
 
     def __init__(self, path: Path) -> None:
         import av

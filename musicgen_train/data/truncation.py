@@ -1,4 +1,4 @@
-"""Notice audio files that end before their containers say: decoders read such files in silence."""
+"""How long the containers of audio files say that they are: decoders read cut ones in silence."""
 
 from pathlib import Path
 from typing import BinaryIO, Literal
@@ -19,6 +19,19 @@ def truncation(path: Path) -> str | None:
         if head[:4] == b"OggS" and not _ends_ogg(file, size):
             return "its last page is missing"
     return None
+
+
+def mp3_counts_frames(path: Path) -> bool:
+    """Whether an MP3 file says how long it is; without a Xing header decoders can only guess."""
+    with path.open("rb") as file:
+        head = file.read(10)
+        if head[:3] == b"ID3":  # a tag of 7 bits in each byte of its length
+            length = sum((byte & 127) << 7 * (3 - i) for i, byte in enumerate(head[6:]))
+            file.seek(10 + length)
+            head = b""
+        head += file.read(4096)
+    at = max(head.find(b"Xing"), head.find(b"Info"))
+    return at >= 0 and bool(head[at + 7] & 1)  # the flag that a number of frames follows
 
 
 def _missing(
