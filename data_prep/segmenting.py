@@ -4,7 +4,6 @@ import functools
 import json
 import math
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,9 +14,9 @@ from torch import Tensor
 from data_prep.parts import npy_bytes
 from data_prep.separation import (
     Separated,
-    keeping_mix,
-    separating_with_demucs,
-    summing_stems,
+    keep_mix,
+    separate_with_demucs,
+    sum_stems,
 )
 from data_prep.silence import frame_length, frame_levels, sounding
 from data_prep.spool import Spool
@@ -82,7 +81,8 @@ def segment_track(
     stems: the track's own stems by name, for `separator="stems"`. device: where HT-Demucs and CLAP
     run. Raises AudioError if the audio cannot be used.
     """
-    with _separating(path, stems, settings, device) as found, Spool() as spool:
+    found = _separated(path, stems, settings, device)
+    with Spool() as spool:
         for block in _at_target(found, settings):
             spool.append(block)
         pcm = found.pcm
@@ -108,15 +108,15 @@ def segment_track(
         )  # fmt: skip
 
 
-def _separating(
+def _separated(
     path: Path, stems: Mapping[str, Path], settings: SegmentSettings, device: str
-) -> AbstractContextManager[Separated]:
+) -> Separated:
     if settings.separator == "stems":
-        return summing_stems(path, stems)
+        return sum_stems(path, stems)
     if settings.separator == "demucs":
         model, repo = settings.demucs_model, settings.demucs_repo
-        return separating_with_demucs(path, model, repo, settings.demucs_batch, device)
-    return keeping_mix(path)
+        return separate_with_demucs(path, model, repo, settings.demucs_batch, device)
+    return keep_mix(path)
 
 
 def _at_target(found: Separated, settings: SegmentSettings) -> Iterator[Tensor]:

@@ -1,7 +1,6 @@
 """Take the vocals out of a track: by its own stems, by HT-Demucs, or not at all."""
 
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
 from itertools import zip_longest
 from pathlib import Path
 from typing import NamedTuple
@@ -32,16 +31,14 @@ class Separated(NamedTuple):
     blocks: Iterator[Tensor]
 
 
-@contextmanager
-def keeping_mix(path: Path) -> Iterator[Separated]:
+def keep_mix(path: Path) -> Separated:
     """Trust that the track has no vocals; hear the melody in the whole mix."""
-    with AudioFile(path) as file:
-        pcm = Pcm(file.sample_rate, file.channels)
-        yield Separated(pcm, file.sample_rate, (b[None] for b in pcm.hear(file.blocks())))
+    file = AudioFile(path)
+    pcm = Pcm(file.sample_rate, file.channels)
+    return Separated(pcm, file.sample_rate, (block[None] for block in pcm.hear(file.blocks())))
 
 
-@contextmanager
-def summing_stems(path: Path, stems: Mapping[str, Path]) -> Iterator[Separated]:
+def sum_stems(path: Path, stems: Mapping[str, Path]) -> Separated:
     """Sum a track's own stems: all but vocals, and all but drums and bass.
 
     What is decoded, and known by its hash, is then the sum.
@@ -50,25 +47,23 @@ def summing_stems(path: Path, stems: Mapping[str, Path]) -> Iterator[Separated]:
         raise AudioError(path, "its metadata lists no stems", "use separator=none or demucs")
     if all(is_vocal(name) for name in stems):
         raise AudioError(path, "all its stems are vocals")
-    with ExitStack() as stack:
-        try:
-            files = {name: stack.enter_context(AudioFile(stems[name])) for name in sorted(stems)}
-        except AudioError as error:
-            raise _bad_stem(path, error) from None
-        rates = sorted({file.sample_rate for file in files.values()})
-        if len(rates) > 1:
-            raise AudioError(path, f"its stems differ in sample rate ({rates})")
-        channels = {file.channels for file in files.values()}
-        if len(channels - {1}) > 1:
-            raise AudioError(path, f"its stems differ in channels ({sorted(channels)})")
-        pcm = Pcm(rates[0], max(channels))
-        yield Separated(pcm, rates[0], _sums(path, files, pcm))
+    try:
+        files = {name: AudioFile(stems[name]) for name in sorted(stems)}
+    except AudioError as error:
+        raise _bad_stem(path, error) from None
+    rates = sorted({file.sample_rate for file in files.values()})
+    if len(rates) > 1:
+        raise AudioError(path, f"its stems differ in sample rate ({rates})")
+    channels = {file.channels for file in files.values()}
+    if len(channels - {1}) > 1:
+        raise AudioError(path, f"its stems differ in channels ({sorted(channels)})")
+    pcm = Pcm(rates[0], max(channels))
+    return Separated(pcm, rates[0], _sums(path, files, pcm))
 
 
-@contextmanager
-def separating_with_demucs(
+def separate_with_demucs(
     path: Path, name: str, repo: str | None, batch_size: int, device: str
-) -> Iterator[Separated]:
+) -> Separated:
     """Split a track with HT-Demucs, at the separator's own rate and channels.
 
     The file is decoded twice: its level, which the separator needs, is only known at its end.
@@ -79,12 +74,12 @@ def separating_with_demucs(
         resampled = resample_blocks(blocks, pcm.sample_rate, model.samplerate)
         return (to_channels(block, model.audio_channels) for block in resampled)
 
-    with AudioFile(path) as file:
-        pcm = Pcm(file.sample_rate, file.channels)
-        level = measure_level(mix(pcm.hear(file.blocks())))
-        stems = stream_stems(model, mix(file.blocks()), level, device, batch_size)
-        sums = (_target_and_melodic(dict(zip(model.sources, b, strict=True))) for b in stems)
-        yield Separated(pcm, model.samplerate, sums)
+    file = AudioFile(path)
+    pcm = Pcm(file.sample_rate, file.channels)
+    level = measure_level(mix(pcm.hear(file.blocks())))
+    stems = stream_stems(model, mix(file.blocks()), level, device, batch_size)
+    sums = (_target_and_melodic(dict(zip(model.sources, b, strict=True))) for b in stems)
+    return Separated(pcm, model.samplerate, sums)
 
 
 def is_vocal(stem: str) -> bool:

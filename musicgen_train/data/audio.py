@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from musicgen_train.data.audio_file import AudioError, AudioFile
+from musicgen_train.data.decoders import ReadOnce
 from musicgen_train.data.loudness import normalize_audio
 from musicgen_train.errors import UserError
 
@@ -31,18 +32,17 @@ def read_audio(
     path: str | Path, start: float = 0.0, duration: float | None = None
 ) -> tuple[Tensor, int]:
     """Decode a file, or `duration` seconds of it from `start`: -> (wav [C, N] float32, rate)."""
-    with AudioFile(path) as file:
-        first = round(start * file.sample_rate)
-        wanted = None if duration is None else round(duration * file.sample_rate)
-        blocks, n_samples = [], 0
-        for block in file.blocks(first=first):
-            blocks.append(block)
-            n_samples += block.shape[1]
-            if wanted is not None and n_samples >= wanted:
-                break
-        if not n_samples:
-            raise AudioError(path, "holds no audio samples")
-        return torch.cat(blocks, dim=1)[:, :wanted], file.sample_rate
+    file = AudioFile(path)
+    wanted = None if duration is None else round(duration * file.sample_rate)
+    blocks, n_samples = [], 0
+    for block in file.blocks(first=round(start * file.sample_rate)):
+        blocks.append(block)
+        n_samples += block.shape[1]
+        if wanted is not None and n_samples >= wanted:
+            break
+    if not n_samples:
+        raise AudioError(path, "holds no audio samples")
+    return torch.cat(blocks, dim=1)[:, :wanted], file.sample_rate
 
 
 def resample(wav: Tensor, from_rate: int, to_rate: int) -> Tensor:
@@ -77,16 +77,9 @@ def encode_flac(wav: Tensor, sample_rate: int) -> bytes:
     return buffer.getvalue()
 
 
-class _ReadOnce(soundfile.SoundFile):
-    """Skips the seek that soundfile makes after each read: in FLAC it costs as much as reading."""
-
-    def seekable(self) -> bool:
-        return False
-
-
 def decode_flac(data: bytes, start: int = 0, n_samples: int = -1) -> Tensor:
     """Decode `n_samples` samples from sample `start` on, without decoding the rest: -> [C, N]."""
-    with _ReadOnce(io.BytesIO(data)) as file:
+    with ReadOnce(io.BytesIO(data)) as file:
         if start:
             file.seek(start)
         if n_samples < 0:

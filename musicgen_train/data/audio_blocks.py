@@ -27,20 +27,19 @@ class AudioBlocks:
         self.sample_rate = sample_rate
         self.channels = channels
         # Decodes a first block: what is no audio is refused before anything is done with it.
-        with AudioFile(path) as file:
-            self.own_rate = file.sample_rate
-            self.size = max(1, round(block_duration * self.own_rate))
-            if next(file.blocks(self.size), None) is None:
-                raise AudioError(path, "holds no audio samples")
-            n_samples = file.n_samples
-            if n_samples is None:
-                n_samples = sum(block.shape[1] for block in file.blocks())
+        self._file = AudioFile(path)
+        self.own_rate = self._file.sample_rate
+        self.size = max(1, round(block_duration * self.own_rate))
+        if next(self._file.blocks(self.size), None) is None:
+            raise AudioError(path, "holds no audio samples")
+        n_samples = self._file.n_samples
+        if n_samples is None:
+            n_samples = sum(block.shape[1] for block in self._file.blocks())
         self.duration = n_samples / self.own_rate
 
     def __iter__(self) -> Iterator[Tensor]:
-        with AudioFile(self.path) as file:
-            blocks = (to_channels(block, self.channels) for block in file.blocks(self.size))
-            yield from resample_blocks(blocks, self.own_rate, self.sample_rate)
+        blocks = (to_channels(block, self.channels) for block in self._file.blocks(self.size))
+        return resample_blocks(blocks, self.own_rate, self.sample_rate)
 
 
 def resample_blocks(blocks: Iterable[Tensor], from_rate: int, to_rate: int) -> Iterator[Tensor]:

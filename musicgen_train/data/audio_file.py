@@ -1,8 +1,9 @@
 """One audio file, of whatever kind and length, decoded block by block."""
 
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
-from typing import Self, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -30,7 +31,7 @@ class AudioError(UserError):
 
 
 class AudioFile:
-    """An open file: its rate, its channels, and its samples in constant memory.
+    """The rate of a file, its channels, and its samples in constant memory.
 
     A file that is damaged, cut short, or holds samples that are no numbers raises AudioError, when
     it is opened or when that place is reached.
@@ -45,27 +46,22 @@ class AudioFile:
         cut = self._tried(lambda: truncation(self.path))
         if cut is not None:
             raise AudioError(path, f"is truncated ({cut})")
-        self._decoder = self._tried(lambda: open_decoder(self.path))
-        self.sample_rate = self._decoder.sample_rate
-        self.channels = self._decoder.channels
-        self.n_samples = self._decoder.n_samples  # by its header; None where it does not say
+        with closing(self._tried(lambda: open_decoder(self.path))) as decoder:
+            self.sample_rate = decoder.sample_rate
+            self.channels = decoder.channels
+            self.n_samples = decoder.n_samples  # by its header; None where it does not say
         if self.sample_rate not in _RATES:
-            self._decoder.close()
             raise AudioError(path, f"cannot be decoded (its rate is {self.sample_rate} Hz)")
 
     def blocks(self, size: int = 1 << 18, first: int = 0) -> Iterator[Tensor]:
         """Yield [C, n] float32 of about `size` samples each, from sample `first` to the end."""
-        blocks = self._decoder.blocks(size, first)
-        while (block := self._tried(lambda: next(blocks, None))) is not None:
-            if not np.isfinite(block).all():
-                raise AudioError(self.path, "holds NaN or infinite samples")
-            yield torch.from_numpy(np.ascontiguousarray(block.T, dtype=np.float32))
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._decoder.close()
+        # A decoder of its own, since one that goes back to the start may decode other samples.
+        with closing(self._tried(lambda: open_decoder(self.path))) as decoder:
+            blocks = decoder.blocks(size, first)
+            while (block := self._tried(lambda: next(blocks, None))) is not None:
+                if not np.isfinite(block).all():
+                    raise AudioError(self.path, "holds NaN or infinite samples")
+                yield torch.from_numpy(np.ascontiguousarray(block.T, dtype=np.float32))
 
     def _tried(self, work: Callable[[], Result]) -> Result:
         """Do the work, and say what failed in one line."""

@@ -5,6 +5,7 @@ import os
 import struct
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import soundfile
@@ -60,7 +61,8 @@ def aac(wav: np.ndarray, format: str = "ipod", codec: str = "aac", rate: int = R
     import av
 
     buffer = io.BytesIO()
-    with av.open(buffer, "w", format=format) as file:
+    file: Any = av.open(buffer, "w", format=format)
+    with file:
         stream = file.add_stream(codec, rate=rate, layout="mono")
         for start in range(0, len(wav), 1024):
             samples = np.ascontiguousarray(wav[start : start + 1024].T, np.float32)
