@@ -43,11 +43,10 @@ def collate(
     """Pad samples to `length` frames (codes) or samples (audio), chroma to `n_chroma` frames."""
     chroma = None
     if all(sample.chroma is not None for sample in samples):
-        chroma = torch.stack(
-            [_pad(sample.chroma.T, n_chroma).T for sample in samples if sample.chroma is not None]
-        )
+        chroma = _pad([s.chroma.T for s in samples if s.chroma is not None], n_chroma)
+        chroma = chroma.mT.contiguous()
     return kind(
-        torch.stack([_pad(sample.content, length) for sample in samples]),
+        _pad([sample.content for sample in samples], length),
         torch.tensor([sample.content.shape[-1] for sample in samples]),
         [sample.metadata.get("description") or "" for sample in samples],
         chroma,
@@ -56,6 +55,11 @@ def collate(
     )
 
 
-def _pad(x: Tensor, length: int) -> Tensor:
-    assert x.shape[-1] <= length, (x.shape, length)
-    return torch.nn.functional.pad(x, (0, length - x.shape[-1]))
+def _pad(parts: list[Tensor], length: int) -> Tensor:
+    """Stack [C, n] tensors into [B, C, length], with zeros behind the short ones."""
+    stacked = parts[0].new_empty(len(parts), parts[0].shape[0], length)
+    for row, part in zip(stacked, parts, strict=True):
+        assert part.shape[0] == row.shape[0] and part.shape[1] <= length, (part.shape, row.shape)
+        row[:, : part.shape[-1]] = part
+        row[:, part.shape[-1] :] = 0
+    return stacked

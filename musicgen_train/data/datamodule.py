@@ -1,60 +1,44 @@
-"""Lightning's view of a dataset: loaders, and the place in the data that a checkpoint keeps."""
+"""Lightning's view of the data: loaders, and the place in the data that a checkpoint keeps."""
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import lightning
-from torch.utils.data import DataLoader
+import torch
 
-from musicgen_train.data.index import load_index
+from musicgen_train.data.datasets import (
+    check_cache,
+    check_dataset,
+    joint_fingerprint,
+    open_datasets,
+    shuffled_shards,
+)
+from musicgen_train.data.left_out import LeftOut
+from musicgen_train.data.loader import FiniteLoader, PlacedLoader
+from musicgen_train.data.mixture import SampleOrder
+from musicgen_train.data.order import block_order, epoch_order
+from musicgen_train.data.page_cache import PageCache
 from musicgen_train.data.segments import SegmentReader
 from musicgen_train.data.shards import ShardReader
-from musicgen_train.data.streams import EvalStream, TrainStream
+from musicgen_train.data.streams import EvalStream, Source, TrainStream
 from musicgen_train.errors import UserError
 
 
-class PlacedLoader(DataLoader):
-    """A loader that asks where to begin at the moment it is iterated, and not when it is built."""
-
-    def __init__(
-        self, stream: Any, place: Callable[[], tuple[int, ...]], num_workers: int, pin_memory: bool
-    ) -> None:
-        super().__init__(
-            stream,
-            batch_size=None,
-            collate_fn=_as_is,
-            num_workers=num_workers,
-            pin_memory=pin_memory,
-        )
-        self.stream = stream
-        self.place = place
-
-    def __iter__(self) -> Any:
-        self.stream.place(*self.place())
-        return super().__iter__()
-
-
-class FiniteLoader(PlacedLoader):
-    """A placed loader that knows how many batches it gives."""
-
-    def __len__(self) -> int:
-        self.stream.place(*self.place())
-        return len(self.stream.batches())
-
-
 class MusicDataModule(lightning.LightningDataModule):
-    """Batches of codes (`kind="codes"`) or audio (`kind="audio"`) from one dataset folder.
+    """Batches of codes (`kind="codes"`) or audio (`kind="audio"`) from datasets.
 
+    `path` is a folder, a URL, or a mapping of several to the weights that they are mixed by.
     Training batches never end: count optimizer steps. Checkpoints keep (epoch, consumed, seed,
-    fingerprint), where `consumed` counts samples trained on, over all ranks. The expected codec
-    values are checked against the dataset's; None skips a check.
+    fingerprint), where `consumed` counts samples trained on, over all ranks and datasets. The
+    expected codec values are checked against the datasets'; None skips a check.
     """
 
     def __init__(
         self,
-        path: str | Path,
+        path: str | Path | Mapping[str, float],
         kind: str = "codes",
         batch_size: int = 8,
         segment_duration: float | None = None,  # seconds; None takes whole segments
@@ -62,6 +46,10 @@ class MusicDataModule(lightning.LightningDataModule):
         seed: int = 0,
         with_chroma: bool = True,
         pin_memory: bool = False,
+        max_bad: float = 0.01,  # share of samples that may be unreadable
+        shuffle_shards: int | None = None,  # shuffled at once; None: all if local, else 16; 0: all
+        cache_dir: str | None = None,  # of remote data; None takes the user's
+        cache_gb: float = 20.0,
         codec_identity: str | None = None,
         sample_rate: int | None = None,
         channels: int | None = None,
@@ -79,12 +67,16 @@ class MusicDataModule(lightning.LightningDataModule):
                 f"segment_duration is {segment_duration}; use seconds above 0, or null for whole "
                 "segments"
             )
-        self.index = load_index(path)
+        self.indexes, self.weights = open_datasets(path)
+        self.index = self.indexes[0]  # which speaks for all: they are alike
+        self.fingerprint = joint_fingerprint(self.indexes, self.weights)
         self.kind = kind
         self.batch_size = batch_size
         self.num_workers = num_workers
         self.seed = seed
         self.pin_memory = pin_memory
+        self.max_bad = max_bad
+        self.shuffle_shards = shuffled_shards(self.indexes, shuffle_shards)
         expected = {
             "codec_identity": codec_identity,
             "sample_rate": sample_rate,
@@ -93,23 +85,45 @@ class MusicDataModule(lightning.LightningDataModule):
             "n_q": n_q,
             "card": card,
         }
-        _check(self.index.info, path, kind, expected, segment_duration)
-        duration = segment_duration or self.index.info["segment_duration"]
-        self.duration: float = duration
-        self.segments = SegmentReader(ShardReader(self.index), kind, duration, with_chroma)
-        self._start = 0  # stream position where this run began
-        self._start_batches = 0  # batches that the trainer had processed by then
+        for index in self.indexes:
+            check_dataset(index.info, index.folder, kind, expected, segment_duration)
+        self.duration: float = segment_duration or max(
+            index.info["segment_duration"] for index in self.indexes
+        )
+        cache = PageCache(Path(cache_dir) if cache_dir else None, cache_gb)
+        check_cache(self.indexes, self.shuffle_shards, cache.limit)
+        self.segments = [
+            SegmentReader(ShardReader(index, cache), kind, self.duration, with_chroma)
+            for index in self.indexes
+        ]
+        self._begin_at(position=0, batches=0, bad=0)
+
+    def _begin_at(self, position: int, batches: int, bad: int) -> None:
+        self._start = position  # in the stream, where this run began
+        self._start_batches = batches  # that the trainer had processed by then
+        self._left_out = LeftOut(self.max_bad, position, bad)
 
     def setup(self, stage: str) -> None:
         """A new trainer begins at the beginning, until a checkpoint says otherwise."""
         if stage == "fit" and self._processed() == 0:
-            self._start = self._start_batches = 0
+            self._begin_at(position=0, batches=0, bad=0)
 
     def train_dataloader(self) -> PlacedLoader:
-        stream = TrainStream(self.segments, self.rows("train"), self.batch_size, self.seed)
+        sources = self.sources("train")
+        shuffles = [
+            partial(block_order, index.shard[rows], block)
+            if block
+            else partial(epoch_order, len(rows))
+            for index, (_, rows), block in zip(
+                self.indexes, sources, self.shuffle_shards, strict=True
+            )
+        ]
+        sizes = [len(source.rows) for source in sources]
+        order = SampleOrder(sizes, self.weights, self.seed, shuffles)
         return PlacedLoader(
-            stream,
+            TrainStream(sources, order, self.batch_size),
             lambda: (self.position(), *self._ranks()),
+            lambda: self._left_out.begin(self._processed()),
             num_workers=self.num_workers,
             pin_memory=self.pin_memory,
         )
@@ -120,38 +134,62 @@ class MusicDataModule(lightning.LightningDataModule):
     def test_dataloader(self) -> FiniteLoader | list:
         return self._finite("test")
 
-    def rows(self, split: str):
-        rows = self.index.rows(split)
-        if split == "train" and len(rows) == 0:
-            raise UserError(f"{self.index.folder}: has no training samples; prepare more music")
-        return rows
+    def sources(self, split: str) -> list[Source]:
+        """The samples of a split, by dataset; each has some to train on."""
+        sources = [
+            Source(segments, index.rows(split))
+            for index, segments in zip(self.indexes, self.segments, strict=True)
+        ]
+        for source, index in zip(sources, self.indexes, strict=True):
+            if split == "train" and len(source.rows) == 0:
+                raise UserError(f"{index.folder}: has no training samples; prepare more music")
+        return sources
 
     def position(self) -> int:
         """Samples trained on so far, over all ranks and epochs; prefetched ones do not count."""
         batches = max(0, self._processed() - self._start_batches)
         return self._start + batches * self.batch_size * self._ranks()[1]
 
+    def bad(self) -> int:
+        """Samples left out so far of the batches trained on, over all ranks."""
+        own = torch.tensor(self._left_out.own(self._processed()))
+        if self._ranks()[1] > 1:
+            assert self.trainer is not None
+            own = self.trainer.strategy.reduce(
+                own.to(self.trainer.strategy.root_device), reduce_op="sum"
+            )
+        return self._left_out.before + int(own)
+
     def state_dict(self) -> dict[str, Any]:
-        epoch, consumed = divmod(self.position(), len(self.rows("train")))
+        epoch, consumed = divmod(self.position(), self._n_train())
         return {
             "epoch": epoch,
             "consumed": consumed,
             "seed": self.seed,
-            "fingerprint": self.index.fingerprint,
+            "fingerprint": self.fingerprint,
+            "shuffle_shards": self.shuffle_shards,
             "batches": self._processed(),
+            "bad": self.bad(),
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        if state_dict["fingerprint"] != self.index.fingerprint:
+        if state_dict["fingerprint"] != self.fingerprint:
             raise UserError(
-                f"{self.index.folder}: dataset {self.index.fingerprint} is not the checkpoint's "
+                f"{self.index.folder}: dataset {self.fingerprint} is not the checkpoint's "
                 f"{state_dict['fingerprint']}; resume on that one, or use init_from to start anew"
             )
         self.seed = state_dict["seed"]
-        n = len(self.rows("train"))
-        self._start = state_dict["epoch"] * n + state_dict["consumed"]
-        self._start_batches = state_dict["batches"]
+        # Older checkpoints are of one local dataset, and counted no bad samples.
+        self.shuffle_shards = state_dict.get("shuffle_shards", [0])
+        self._begin_at(
+            position=state_dict["epoch"] * self._n_train() + state_dict["consumed"],
+            batches=state_dict["batches"],
+            bad=state_dict.get("bad", 0),
+        )
         self._forget_early_loader()
+
+    def _n_train(self) -> int:
+        return sum(len(source.rows) for source in self.sources("train"))
 
     def _forget_early_loader(self) -> None:
         """Drop a loader that was iterated before this state arrived, together with its prefetch.
@@ -163,14 +201,17 @@ class MusicDataModule(lightning.LightningDataModule):
             self.trainer.fit_loop._combined_loader = None
 
     def _finite(self, split: str) -> FiniteLoader | list:
-        rows = self.rows(split)
-        if len(rows) == 0:
+        sources = self.sources(split)
+        if not any(len(source.rows) for source in sources):
             return []
         # Each worker takes its own batches, so the number of them is right.
         warnings.filterwarnings("ignore", "Your `IterableDataset` has `__len__` defined")
-        stream = EvalStream(self.segments, rows, self.batch_size)
         return FiniteLoader(
-            stream, self._ranks, num_workers=self.num_workers, pin_memory=self.pin_memory
+            EvalStream(sources, self.batch_size),
+            self._ranks,
+            lambda: LeftOut(self.max_bad),
+            num_workers=self.num_workers,
+            pin_memory=self.pin_memory,
         )
 
     def _ranks(self) -> tuple[int, int]:
@@ -183,34 +224,3 @@ class MusicDataModule(lightning.LightningDataModule):
             return 0
         progress: Any = self.trainer.fit_loop.epoch_loop.batch_progress.total
         return progress.processed
-
-
-def _as_is(batch: Any) -> Any:
-    return batch
-
-
-def _check(
-    info: dict[str, Any],
-    path: str | Path,
-    kind: str,
-    expected: dict[str, Any],
-    segment_duration: float | None,
-) -> None:
-    """Refuse a dataset that lacks what is asked for or was made for another codec."""
-    if kind == "codes" and info["codec_identity"] is None:
-        raise UserError(f"{path}: holds no codes; run data_prep.tokenize on it first")
-    if kind == "audio" and "flac" not in info["members"]:
-        raise UserError(f"{path}: holds no audio; use the dataset that it was tokenised from")
-    for name, value in expected.items():
-        if value is None or (kind == "audio" and name not in ("sample_rate", "channels")):
-            continue
-        if info[name] != value:
-            raise UserError(
-                f"{path}: {name} is {info[name]}, but the codec's is {value}; "
-                "prepare and tokenise the music with this codec"
-            )
-    if segment_duration is not None and segment_duration > info["segment_duration"]:
-        raise UserError(
-            f"{path}: segments last {info['segment_duration']} s, but segment_duration is "
-            f"{segment_duration}; prepare the music with longer segments"
-        )

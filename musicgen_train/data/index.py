@@ -1,13 +1,16 @@
 """A dataset's table of contents: where every member of every sample lies, and `dataset.json`."""
 
 import hashlib
+import io
 import json
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from musicgen_train.data.storage import is_remote, read_whole
 from musicgen_train.errors import UserError
 
 FORMAT_VERSION = 1
@@ -20,7 +23,7 @@ SPLITS = ("train", "valid", "test")
 class DatasetIndex:
     """One row per sample, in shard order; `size == 0` marks a member that the sample lacks."""
 
-    folder: Path
+    folder: Path | str  # or a URL
     info: dict[str, Any]  # dataset.json
     keys: np.ndarray  # [n] utf-8 bytes
     shard: np.ndarray  # [n] int32
@@ -46,8 +49,16 @@ class DatasetIndex:
     def key(self, row: int) -> str:
         return self.keys[row].decode()
 
+    def shard_name(self, row: int) -> str:
+        return shard_name(int(self.shard[row]))
+
     def shard_path(self, row: int) -> Path:
-        return self.folder / shard_name(int(self.shard[row]))
+        """Where a sample's shard lies in a dataset that is a folder."""
+        return Path(self.folder) / self.shard_name(row)
+
+    def shard_sizes(self) -> dict[str, int]:
+        """Bytes of each shard, by name."""
+        return {shard_name(i): shard["bytes"] for i, shard in enumerate(self.info["shards"])}
 
 
 def shard_name(number: int) -> str:
@@ -58,6 +69,10 @@ def save_index(folder: Path, arrays: dict[str, np.ndarray], shard_digests: list[
     """Write the index; return the fingerprint of it and the shards (16 hex characters)."""
     with (folder / INDEX_NAME).open("wb") as file:
         np.savez(file, allow_pickle=False, **arrays)
+    return _fingerprint(arrays, shard_digests)
+
+
+def _fingerprint(arrays: dict[str, np.ndarray], shard_digests: list[str]) -> str:
     digest = hashlib.sha256("".join(shard_digests).encode())
     for name in sorted(arrays):
         digest.update(name.encode() + b"\0" + np.ascontiguousarray(arrays[name]).tobytes())
@@ -65,24 +80,72 @@ def save_index(folder: Path, arrays: dict[str, np.ndarray], shard_digests: list[
 
 
 def load_index(folder: str | Path) -> DatasetIndex:
-    """Open a dataset folder that `data_prep.prepare` or `data_prep.tokenize` wrote."""
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise UserError(f"{folder}: no such dataset folder; make one with data_prep.prepare")
-    for name in (INDEX_NAME, INFO_NAME):
-        if not (folder / name).is_file():
-            raise UserError(
-                f"{folder}: is not a dataset (no {name}); make one with data_prep.prepare"
-            )
-    info = json.loads((folder / INFO_NAME).read_text())
-    if info.get("format_version") != FORMAT_VERSION:
-        raise UserError(
-            f"{folder}: dataset format {info.get('format_version')}, this version reads "
-            f"{FORMAT_VERSION}; prepare it again"
-        )
-    with np.load(folder / INDEX_NAME, allow_pickle=False) as stored:
-        arrays = {name: stored[name] for name in stored.files}
-    if any(b"/" in key or b"." in key for key in arrays["keys"].tolist()):
-        raise UserError(f"{folder}: a key in {INDEX_NAME} holds '/' or '.'; prepare it again")
+    """Open a dataset that `data_prep.prepare` or `data_prep.tokenize` wrote: a folder or a URL."""
+    if is_remote(folder):
+        folder = str(folder).rstrip("/")
+    else:
+        folder = Path(folder)
+        if not folder.is_dir():
+            raise UserError(f"{folder}: no such dataset folder; make one with data_prep.prepare")
+        for name in (INDEX_NAME, INFO_NAME):
+            if not (folder / name).is_file():
+                raise UserError(
+                    f"{folder}: is not a dataset (no {name}); make one with data_prep.prepare"
+                )
+    info = _load_info(folder)
+    arrays = _load_arrays(folder)
+    try:
+        _check_arrays(arrays, info)
+        digests = [shard["sha256"] for shard in info["shards"]]
+        if _fingerprint(arrays, digests) != info["fingerprint"]:
+            raise ValueError("it belongs to another dataset.json")
+    except (KeyError, TypeError, ValueError, IndexError) as error:
+        raise UserError(f"{folder}: {INDEX_NAME} is damaged ({error}); prepare it again") from None
     members = tuple(name.decode() for name in arrays.pop("members"))
     return DatasetIndex(folder=folder, info=info, members=members, **arrays)
+
+
+def _load_info(folder: str | Path) -> dict[str, Any]:
+    try:
+        info = json.loads(read_whole(folder, INFO_NAME))
+    except ValueError as error:
+        if isinstance(error, UserError):
+            raise
+        raise UserError(f"{folder}: {INFO_NAME} is damaged ({error}); prepare it again") from None
+    if not isinstance(info, dict) or info.get("format_version") != FORMAT_VERSION:
+        version = info.get("format_version") if isinstance(info, dict) else "unknown"
+        raise UserError(
+            f"{folder}: dataset format {version}, this version reads "
+            f"{FORMAT_VERSION}; prepare it again"
+        )
+    return info
+
+
+def _load_arrays(folder: str | Path) -> dict[str, np.ndarray]:
+    remote = is_remote(folder)
+    source = io.BytesIO(read_whole(folder, INDEX_NAME)) if remote else Path(folder) / INDEX_NAME
+    try:
+        with np.load(source, allow_pickle=False) as stored:
+            return {name: stored[name] for name in stored.files}
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+        raise UserError(f"{folder}: {INDEX_NAME} is damaged ({error}); prepare it again") from None
+
+
+def _check_arrays(arrays: dict[str, np.ndarray], info: dict[str, Any]) -> None:
+    """Refuse places outside the shards, and keys that would be paths."""
+    keys, members = arrays["keys"].tobytes(), arrays["members"]
+    if b"/" in keys or b"." in keys:
+        raise ValueError("a key in it holds '/' or '.'")
+    n = len(arrays["keys"])
+    shapes = dict.fromkeys(("keys", "shard", "split", "duration"), (n,))
+    shapes |= {name: (n, len(members)) for name in ("offset", "size")} | {"members": members.shape}
+    found = {name: array.shape for name, array in arrays.items()}
+    if found != shapes:
+        raise ValueError(f"its arrays have shapes {found}")
+    sizes = np.array([shard["bytes"] for shard in info["shards"]], np.int64)
+    ends = sizes[arrays["shard"]][:, None] - arrays["size"]
+    offset, size = arrays["offset"], arrays["size"]
+    if n and (arrays["shard"].min() < 0 or min(offset.min(), size.min()) < 0):
+        raise ValueError("a place in it is negative")
+    if (offset > ends).any() or (arrays["split"] >= len(SPLITS)).any():
+        raise ValueError("a place in it lies outside its shard")

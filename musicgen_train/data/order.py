@@ -18,13 +18,26 @@ def epoch_order(n: int, seed: int, epoch: int) -> np.ndarray:
 
     Sorting hashes, instead of a library's generator, keeps old runs resumable for ever.
     """
-    keys = _mix(np.arange(n, dtype=np.uint64) ^ np.uint64(_hash(seed, epoch)))
+    keys = _mix(np.arange(n, dtype=np.uint64) ^ np.uint64(hash_of(seed, epoch)))
     return np.argsort(keys, kind="stable")
+
+
+def block_order(shards: np.ndarray, block: int, seed: int, epoch: int) -> np.ndarray:
+    """Shuffle for one epoch that visits shards `block` at a time, for a cache of few shards.
+
+    shards [n] int: the shard of each sample. The shards' order is shuffled, and then the samples
+    within each block of shards: -> [n] int64.
+    """
+    used, which = np.unique(shards, return_inverse=True)
+    place = np.empty(len(used), np.int64)
+    place[epoch_order(len(used), hash_of(seed, 1), epoch)] = np.arange(len(used))
+    keys = _mix(np.arange(len(shards), dtype=np.uint64) ^ np.uint64(hash_of(seed, epoch)))
+    return np.lexsort((keys, place[which] // block))
 
 
 def uniform(seed: int, epoch: int, sample: int) -> float:
     """A number in [0, 1) that belongs to one sample in one epoch, for its crop."""
-    return (_hash(seed, epoch, sample) >> 11) / (1 << 53)
+    return (hash_of(seed, epoch, sample) >> 11) / (1 << 53)
 
 
 def step_positions(start: int, step: int, batch_size: int, rank: int, world_size: int) -> range:
@@ -47,7 +60,8 @@ def finite_batches(n: int, batch_size: int, rank: int, world_size: int) -> list[
     return np.array_split(np.arange(n), steps * world_size)[rank::world_size]
 
 
-def _hash(*values: int) -> int:
+def hash_of(*values: int) -> int:
+    """64 bits that any change of the values scatters."""
     state = 0
     for value in values:
         state = int(_mix(np.array([state ^ (value & _MASK)], np.uint64))[0])

@@ -2,6 +2,8 @@
 
 import io
 import json
+from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,6 +13,16 @@ from musicgen_train.data.audio import decode_flac
 from musicgen_train.data.batches import AudioBatch, CodesBatch, Sample, collate
 from musicgen_train.data.shards import ShardReader
 from musicgen_train.errors import UserError
+
+
+class BadSample(UserError):
+    """A sample whose own bytes are damaged, while its shard can be read."""
+
+    def __init__(self, key: str, where: str, reason: str) -> None:
+        self.key, self.where, self.reason = key, where, reason
+        super().__init__(
+            f"sample {key} in {where} cannot be read ({reason}); prepare the dataset again"
+        )
 
 
 class SegmentReader:
@@ -26,55 +38,84 @@ class SegmentReader:
         rate = info["frame_rate"] if kind == "codes" else info["sample_rate"]
         self.rate: float = rate  # steps of the content per second
         self.length = int(np.ceil(round(segment_duration * rate, 6)))
-        self.chroma_rate = 0.0
+        self.card: int = info["card"] if kind == "codes" else 0
+        self.height: int = info["n_q"] if kind == "codes" else info["channels"]
+        self.members = ["codes.npy" if kind == "codes" else "flac", "json"]
         self.n_chroma = 0
         if with_chroma and shards.has("chroma.npy"):
-            self.chroma_rate = info["sample_rate"] / info["chroma"]["hop"]
+            self.chroma_rate: float = info["sample_rate"] / info["chroma"]["hop"]
             self.n_chroma = 1 + int(round(segment_duration * self.chroma_rate, 6))
+            self.members.append("chroma.npy")
 
     def read(self, row: int, where: float) -> Sample:
         """The crop that begins at share `where` in [0, 1) of the possible starts."""
-        key = self.shards.index.key(row)
+        index = self.shards.index
+        content, metadata, *chroma = self.shards.read_members(row, self.members)
         try:
-            content, start = self._content(row, where)
-            return Sample(content, self._chroma(row, start), self._metadata(row), key)
-        except UserError:
-            raise
+            wanted = self._codes if self.kind == "codes" else self._wav
+            crop, start = wanted(content, float(index.duration[row]), where)
+            if len(crop) != self.height:
+                raise ValueError(f"it has {len(crop)} rows, not {self.height}")
+            features = self._chroma(chroma[0], start) if chroma else None
+            return Sample(crop, features, _mapping(json.loads(metadata)), index.key(row))
         except Exception as error:
-            raise UserError(
-                f"sample {key} in {self.shards.index.shard_path(row)} cannot be read ({error}); "
-                "prepare the dataset again"
-            ) from error
+            shard = f"{index.folder}/{index.shard_name(row)}"
+            reason = " ".join((str(error) or type(error).__name__).split())
+            raise BadSample(index.key(row), shard, reason) from error
 
     def batch(self, samples: list[Sample]) -> CodesBatch | AudioBatch:
         kind = CodesBatch if self.kind == "codes" else AudioBatch
         return collate(samples, kind, self.length, self.n_chroma)
 
-    def _content(self, row: int, where: float) -> tuple[Tensor, float]:
-        """Codes [K, T] or wav [C, N] of the crop, and where it starts in seconds."""
-        if self.kind == "codes":
-            codes = _load_npy(self.shards.read(row, "codes.npy"))
-            start = self._start(codes.shape[1], where)
-            crop = codes[:, start : start + self.length].astype(np.int64)
-            return torch.from_numpy(crop), start / self.rate
-        total = round(self.shards.index.duration[row] * self.rate)
+    def _codes(self, data: bytes, duration: float, where: float) -> tuple[Tensor, float]:
+        """Codes [K, T] of the crop, and where it starts in seconds."""
+        codes = read_npy(data)
+        start = self._start(codes.shape[1], where)
+        crop = torch.from_numpy(codes[:, start : start + self.length].astype(np.int64))
+        if crop.numel() == 0 or crop.min() < 0 or crop.max() >= self.card:
+            raise ValueError(f"codes are not within 0 to {self.card - 1}")
+        return crop, start / self.rate
+
+    def _wav(self, data: bytes, duration: float, where: float) -> tuple[Tensor, float]:
+        """Wav [C, N] of the crop, and where it starts in seconds."""
+        total = round(duration * self.rate)
         start = self._start(total, where)
-        data = self.shards.read(row, "flac")
-        return decode_flac(data, start, min(self.length, total)), start / self.rate
+        wanted = min(self.length, total)
+        wav = decode_flac(data, start, wanted)
+        if wav.shape[1] != wanted:
+            raise ValueError(f"{wav.shape[1]} of {wanted} samples are there")
+        return wav, start / self.rate
 
     def _start(self, total: int, where: float) -> int:
         return int(where * (max(total - self.length, 0) + 1))
 
-    def _chroma(self, row: int, start: float) -> Tensor | None:
-        if not self.n_chroma:
-            return None
+    def _chroma(self, data: bytes, start: float) -> Tensor:
         first = round(start * self.chroma_rate)
-        chroma = _load_npy(self.shards.read(row, "chroma.npy"))[first : first + self.n_chroma]
+        chroma = read_npy(data)[first : first + self.n_chroma]
         return torch.from_numpy(chroma.astype(np.float32))
 
-    def _metadata(self, row: int) -> dict:
-        return json.loads(self.shards.read(row, "json"))
+
+def read_npy(data: bytes) -> np.ndarray:
+    """An array in npy format, read-only; samples of one kind have the same header, parsed once."""
+    if data[:8] != b"\x93NUMPY\x01\x00":
+        return np.load(io.BytesIO(data), allow_pickle=False)
+    begin = 10 + int.from_bytes(data[8:10], "little")
+    shape, fortran, dtype = _npy_header(data[:begin])
+    array = np.frombuffer(data, dtype, count=int(np.prod(shape)), offset=begin)
+    return array.reshape(shape[::-1]).T if fortran else array.reshape(shape)
 
 
-def _load_npy(data: bytes) -> np.ndarray:
-    return np.load(io.BytesIO(data), allow_pickle=False)
+@lru_cache(4096)
+def _npy_header(header: bytes) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    file = io.BytesIO(header)
+    np.lib.format.read_magic(file)
+    shape, fortran, dtype = np.lib.format.read_array_header_1_0(file)
+    if dtype.hasobject:
+        raise ValueError("the array holds Python objects")
+    return shape, fortran, dtype
+
+
+def _mapping(metadata: Any) -> dict[str, Any]:
+    if not isinstance(metadata, dict):
+        raise ValueError("its json is no mapping")
+    return metadata

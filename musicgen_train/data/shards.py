@@ -1,13 +1,14 @@
 """Write samples into webdataset tar shards with an index, and read any member straight back."""
 
+from __future__ import annotations
+
 import hashlib
 import json
-import os
 import tarfile
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -19,7 +20,13 @@ from musicgen_train.data.index import (
     save_index,
     shard_name,
 )
-from musicgen_train.errors import UserError
+from musicgen_train.data.page_cache import PageCache
+from musicgen_train.data.storage import LocalShards, is_remote
+
+if TYPE_CHECKING:
+    from musicgen_train.data.remote import RemoteShards
+
+_GAP = 16 << 10  # bytes that are sooner read than skipped
 
 
 class DatasetWriter:
@@ -125,34 +132,49 @@ def count_samples(rows: Sequence[tuple[str, float]]) -> dict[str, Any]:
 class ShardReader:
     """Random access to the members of a dataset's samples; safe across forks and pickling."""
 
-    def __init__(self, index: DatasetIndex) -> None:
+    def __init__(self, index: DatasetIndex, cache: PageCache | None = None) -> None:
+        """`cache` keeps what is read of a remote dataset; None takes the user's common one."""
         self.index = index
-        self._descriptors: dict[Path, int] = {}
+        self._shards: LocalShards | RemoteShards
+        if is_remote(index.folder):
+            from musicgen_train.data.remote import RemoteShards
+
+            self._shards = RemoteShards(
+                str(index.folder), index.fingerprint, index.shard_sizes(), cache or PageCache()
+            )
+        else:
+            self._shards = LocalShards(Path(index.folder))
 
     def has(self, member: str) -> bool:
         return member in self.index.members
 
     def read(self, row: int, member: str) -> bytes:
         """Bytes of one member of the sample in `row`; empty if the sample lacks it."""
-        column = self.index.members.index(member)
-        offset, size = int(self.index.offset[row, column]), int(self.index.size[row, column])
-        path = self.index.shard_path(row)
-        data = os.pread(self._open(path), size, offset)  # pread: forks share no file position
-        if len(data) < size:
-            raise UserError(f"{path}: cut short at {self.index.key(row)}.{member}; copy it again")
-        return data
+        return self.read_members(row, [member])[0]
 
-    def _open(self, path: Path) -> int:
-        if path not in self._descriptors:
-            try:
-                self._descriptors[path] = os.open(path, os.O_RDONLY)
-            except OSError as error:
-                raise UserError(f"{path}: {error.strerror}; the dataset is incomplete") from None
-        return self._descriptors[path]
+    def read_members(self, row: int, members: Sequence[str]) -> list[bytes]:
+        """Bytes of several members at once: those that lie side by side take one read."""
+        columns = [self.index.members.index(member) for member in members]
+        offsets = self.index.offset[row, columns].tolist()
+        sizes = self.index.size[row, columns].tolist()
+        name = self.index.shard_name(row)
+        found = [b""] * len(columns)
+        for stretch in _stretches(offsets, sizes):
+            begin = offsets[stretch[0]]
+            end = offsets[stretch[-1]] + sizes[stretch[-1]]
+            data = self._shards.read(name, begin, end - begin)
+            for i in stretch:
+                found[i] = data[offsets[i] - begin : offsets[i] - begin + sizes[i]]
+        return found
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {"index": self.index, "_descriptors": {}}
 
-    def __del__(self) -> None:
-        for descriptor in self._descriptors.values():
-            os.close(descriptor)
+def _stretches(offsets: list[int], sizes: list[int]) -> list[list[int]]:
+    """Group members that lie close together, in the order in which they lie; no empty ones."""
+    stretches: list[list[int]] = []
+    for i in sorted((i for i, size in enumerate(sizes) if size), key=offsets.__getitem__):
+        last = stretches[-1][-1] if stretches else None
+        if last is not None and offsets[i] - offsets[last] - sizes[last] <= _GAP:
+            stretches[-1].append(i)
+        else:
+            stretches.append([i])
+    return stretches

@@ -1,72 +1,117 @@
 """Batches of segments in order: endless and shuffled to train on, finite and in order to check."""
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from torch.utils.data import IterableDataset, get_worker_info
 
 from musicgen_train.data.batches import AudioBatch, CodesBatch
-from musicgen_train.data.order import epoch_order, finite_batches, step_positions, uniform
-from musicgen_train.data.segments import SegmentReader
+from musicgen_train.data.left_out import Fault
+from musicgen_train.data.mixture import SampleOrder
+from musicgen_train.data.order import finite_batches, step_positions, uniform
+from musicgen_train.data.segments import BadSample, SegmentReader
+from musicgen_train.errors import UserError
+
+
+class Source(NamedTuple):
+    """The samples of one dataset that a stream draws from."""
+
+    segments: SegmentReader
+    rows: np.ndarray
+
+
+class Loaded(NamedTuple):
+    """What a worker hands over: errors travel as values, which keeps them one line."""
+
+    batch: CodesBatch | AudioBatch | None  # None if no sample could be read
+    n_samples: int  # those left out included
+    faults: list[Fault]
+    error: str | None = None  # why no further sample can be read
 
 
 class TrainStream(IterableDataset):
     """Endless batches; worker w of W makes steps w, w + W, …, and the loader interleaves them."""
 
-    def __init__(
-        self, segments: SegmentReader, rows: np.ndarray, batch_size: int, seed: int
-    ) -> None:
-        assert len(rows) and batch_size > 0, (len(rows), batch_size)
-        self.segments = segments
-        self.rows = rows
+    def __init__(self, sources: Sequence[Source], order: SampleOrder, batch_size: int) -> None:
+        assert batch_size > 0, batch_size
+        self.sources = sources
+        self.order = order
         self.batch_size = batch_size
-        self.seed = seed
         self.start, self.rank, self.world_size = 0, 0, 1
-        self._order: tuple[int, np.ndarray] | None = None  # of the epoch used last
 
     def place(self, start: int, rank: int, world_size: int) -> None:
         """Begin the next iteration at stream position `start`, for one rank of many."""
         self.start, self.rank, self.world_size = start, rank, world_size
 
-    def __iter__(self) -> Iterator[CodesBatch | AudioBatch]:
+    def __iter__(self) -> Iterator[Loaded]:
+        return _until_error(self._read_all())
+
+    def _read_all(self) -> Iterator[Loaded]:
         worker, n_workers = _worker()
         for step in itertools.count(worker, n_workers):
-            positions = step_positions(
-                self.start, step, self.batch_size, self.rank, self.world_size
+            draws = [
+                self.order.locate(position)
+                for position in step_positions(
+                    self.start, step, self.batch_size, self.rank, self.world_size
+                )
+            ]
+            yield read_batch(
+                (self.sources[draw.dataset], draw.sample, draw.where) for draw in draws
             )
-            yield self.segments.batch([self._sample(position) for position in positions])
-
-    def _sample(self, position: int):
-        epoch, place = divmod(position, len(self.rows))
-        if self._order is None or self._order[0] != epoch:
-            self._order = epoch, epoch_order(len(self.rows), self.seed, epoch)
-        number = int(self._order[1][place])
-        return self.segments.read(int(self.rows[number]), uniform(self.seed, epoch, number))
 
 
 class EvalStream(IterableDataset):
     """Every sample once, in order, always with the same crop."""
 
-    def __init__(self, segments: SegmentReader, rows: np.ndarray, batch_size: int) -> None:
-        self.segments = segments
-        self.rows = rows
+    def __init__(self, sources: Sequence[Source], batch_size: int) -> None:
+        self.sources = sources
         self.batch_size = batch_size
         self.rank, self.world_size = 0, 1
+        # Where each dataset's samples begin among all.
+        self._begins = np.cumsum([0, *(len(source.rows) for source in sources)])
 
     def place(self, rank: int, world_size: int) -> None:
         """Make the next iteration give one rank's share."""
         self.rank, self.world_size = rank, world_size
 
     def batches(self) -> list[np.ndarray]:
-        return finite_batches(len(self.rows), self.batch_size, self.rank, self.world_size)
+        return finite_batches(int(self._begins[-1]), self.batch_size, self.rank, self.world_size)
 
-    def __iter__(self) -> Iterator[CodesBatch | AudioBatch]:
+    def __iter__(self) -> Iterator[Loaded]:
+        return _until_error(self._read_all())
+
+    def _read_all(self) -> Iterator[Loaded]:
         worker, n_workers = _worker()
         for numbers in self.batches()[worker::n_workers]:
-            yield self.segments.batch(
-                [self.segments.read(int(self.rows[i]), uniform(0, 0, int(i))) for i in numbers]
-            )
+            yield read_batch(self._draw(int(number)) for number in numbers)
+
+    def _draw(self, number: int) -> tuple[Source, int, float]:
+        dataset = int(np.searchsorted(self._begins, number, side="right")) - 1
+        sample = number - int(self._begins[dataset])
+        return self.sources[dataset], sample, uniform(0, 0, sample)
+
+
+def read_batch(draws: Iterable[tuple[Source, int, float]]) -> Loaded:
+    """Read (source, number of the sample, place of the crop); bad samples are left out."""
+    samples, faults, segments = [], [], None
+    for source, number, where in draws:
+        segments = source.segments
+        try:
+            samples.append(segments.read(int(source.rows[number]), where))
+        except BadSample as error:
+            faults.append(Fault(error.key, error.where, error.reason))
+    batch = segments.batch(samples) if segments is not None and samples else None
+    return Loaded(batch, len(samples) + len(faults), faults)
+
+
+def _until_error(batches: Iterator[Loaded]) -> Iterator[Loaded]:
+    """End with the error that the user has to mend, such as a shard that is missing."""
+    try:
+        yield from batches
+    except UserError as error:
+        yield Loaded(None, 0, [], str(error))
 
 
 def _worker() -> tuple[int, int]:

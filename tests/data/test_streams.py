@@ -8,11 +8,19 @@ from torch.utils.data import DataLoader
 
 from musicgen_train.data.batches import AudioBatch, CodesBatch
 from musicgen_train.data.index import load_index
-from musicgen_train.data.segments import SegmentReader
+from musicgen_train.data.segments import BadSample, SegmentReader, read_npy
 from musicgen_train.data.shards import ShardReader
-from musicgen_train.data.streams import TrainStream
 from musicgen_train.errors import UserError
-from tests.data.small_dataset import FRAME_RATE, HOP, RATE, ramp, write_dataset
+from tests.data.small_dataset import (
+    FRAME_RATE,
+    HOP,
+    RATE,
+    damage,
+    npy,
+    ramp,
+    train_stream,
+    write_dataset,
+)
 
 N = 11
 
@@ -27,10 +35,10 @@ def segments(index, kind="codes", duration=2.0):
 
 
 def batches_of_rank(index, rank, world_size, n_workers, n_batches, batch_size, start=0):
-    stream = TrainStream(segments(index), index.rows("train"), batch_size, seed=3)
+    stream = train_stream(segments(index), batch_size, seed=3)
     stream.place(start, rank, world_size)
     loader = DataLoader(stream, batch_size=None, num_workers=n_workers)
-    return [batch.keys for batch in itertools.islice(loader, n_batches)]
+    return [loaded.batch.keys for loaded in itertools.islice(loader, n_batches)]
 
 
 def sequence(index, world_size, n_workers, n_samples, batch_size, start=0):
@@ -88,9 +96,9 @@ def test_crops_are_stretches_of_their_sample_with_the_chroma_of_their_place(data
 
 
 def test_crops_belong_to_the_sample_and_the_epoch_and_move_between_epochs(dataset):
-    stream = TrainStream(segments(dataset, "codes", 0.5), dataset.rows("train"), 1, seed=3)
+    stream = train_stream(segments(dataset, "codes", 0.5), 1, seed=3)
     first, again = (
-        [(b.keys[0], int(b.codes[0, 1, 0])) for b in itertools.islice(stream, 2 * N)]
+        [(b.keys[0], int(b.codes[0, 1, 0])) for b, *_ in itertools.islice(stream, 2 * N)]
         for _ in range(2)
     )
     assert first == again
@@ -113,8 +121,7 @@ def test_a_short_sample_is_padded_and_its_length_told(tmp_path):
 
 
 def test_batches_have_the_promised_shapes_and_types(dataset):
-    stream = TrainStream(segments(dataset), dataset.rows("train"), 3, seed=0)
-    codes = next(iter(stream))
+    codes = next(iter(train_stream(segments(dataset), 3, seed=0))).batch
     assert (codes.codes.shape, codes.codes.dtype) == ((3, 2, 100), torch.int64)
     assert codes.lengths.tolist() == [100] * 3
     assert (codes.chroma.shape, codes.chroma.dtype) == ((3, 21, 12), torch.float32)
@@ -122,15 +129,52 @@ def test_batches_have_the_promised_shapes_and_types(dataset):
     assert (audio.wav.shape, audio.wav.dtype) == ((1, 1, 2000), torch.float32)
 
 
-def test_a_damaged_sample_stops_the_run_with_its_name(tmp_path):
+DAMAGES = {
+    "zeros": lambda data: bytes(len(data)),
+    "noise": lambda data: bytes(np.random.default_rng(0).integers(0, 256, len(data), np.uint8)),
+    "cut": lambda data: data[: len(data) // 2],
+    "nothing": lambda data: b"",
+}
+
+
+@pytest.mark.parametrize("how", DAMAGES)
+@pytest.mark.parametrize("member", ["codes.npy", "chroma.npy", "json", "flac"])
+def test_a_damaged_member_makes_a_bad_sample_that_is_named(tmp_path, member, how):
     folder = write_dataset(tmp_path / "set", 3)
-    index = load_index(folder)
-    column = index.members.index("codes.npy")
-    with index.shard_path(1).open("r+b") as file:
-        file.seek(int(index.offset[1, column]))
-        file.write(bytes(20))
-    with pytest.raises(UserError, match="sample s001 in"):
-        segments(index).read(1, 0.0)
+    damage(folder, 1, member, DAMAGES[how])
+    reader = segments(load_index(folder), "audio" if member == "flac" else "codes")
+    with pytest.raises(
+        BadSample, match=r"sample s001 in \S+shard-000000.tar cannot be read \(.+\)"
+    ):
+        reader.read(1, 0.0)
+    assert reader.read(0, 0.0).key == "s000"
+    assert reader.read(2, 0.0).key == "s002"
+
+
+@pytest.mark.parametrize(
+    "codes",
+    [np.full((2, 100), 1024), np.full((3, 100), 1), np.zeros((2, 0)), np.full((2, 100), 65535)],
+)
+def test_codes_that_no_model_could_take_make_a_bad_sample(tmp_path, codes):
+    folder = write_dataset(tmp_path / "set", 1, codes=codes.astype(np.uint16))
+    with pytest.raises(BadSample, match="sample s000"):
+        segments(load_index(folder)).read(0, 0.0)
+
+
+@pytest.mark.parametrize(
+    "array",
+    [np.arange(6, dtype=np.uint16).reshape(2, 3), np.asfortranarray(np.eye(3)), np.array(4.0),
+     np.zeros((0, 3), np.int8), np.arange(3, dtype=">i4")],
+)  # fmt: skip
+def test_arrays_are_read_as_numpy_reads_them(array):
+    read = read_npy(npy(array))
+    assert read.dtype == array.dtype
+    assert np.array_equal(read, array)
+
+
+def test_arrays_of_python_objects_are_never_unpickled():
+    with pytest.raises(ValueError, match="object"):
+        read_npy(npy(np.array([{}], dtype=object)))
 
 
 def test_a_missing_or_cut_shard_is_named(tmp_path):
@@ -153,3 +197,51 @@ def test_the_index_knows_split_and_place_of_every_sample(tmp_path):
     assert index.info["splits"]["valid"] == {"samples": 2, "hours": round(4 / 3600, 6)}
     with pytest.raises(UserError, match="unknown split"):
         index.rows("dev")
+
+
+def test_a_sample_takes_one_read_and_skips_what_nobody_asked_for(tmp_path, monkeypatch):
+    index = load_index(write_dataset(tmp_path / "set", 2))
+    reader, reads = ShardReader(index), []
+    inner = reader._shards.read
+    monkeypatch.setattr(reader._shards, "read", lambda *a: reads.append(a) or inner(*a))
+    found = reader.read_members(1, ["json", "codes.npy", "chroma.npy"])
+    assert len(reads) == 1
+    assert found == [reader.read(1, name) for name in ("json", "codes.npy", "chroma.npy")]
+    monkeypatch.setattr("musicgen_train.data.shards._GAP", 2000)  # headers, but no flac
+    reads.clear()
+    assert reader.read_members(1, ["json", "codes.npy", "chroma.npy"]) == found
+    assert len(reads) == 2
+
+
+def test_more_shards_than_files_may_be_open_are_read(tmp_path, monkeypatch):
+    monkeypatch.setattr("musicgen_train.data.storage._OPEN_FILES", 2)
+    index = load_index(write_dataset(tmp_path / "set", 6, shard_bytes=1))
+    assert len(index.info["shards"]) == 6
+    reader = segments(index)
+    for _ in range(2):
+        assert [reader.read(row, 0.0).key for row in range(6)] == [f"s00{i}" for i in range(6)]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [("offset", -1, "negative"), ("size", 1 << 60, "outside its shard"), ("shard", 9, ""),
+     ("split", 7, "outside"), ("duration", 3.0, "belongs to another")],
+)  # fmt: skip
+def test_an_index_that_leads_astray_is_refused(tmp_path, name, value, words):
+    folder = write_dataset(tmp_path / "set", 2)
+    with np.load(folder / "index.npz") as stored:
+        arrays = dict(stored)
+    arrays[name][0] = value
+    np.savez(folder / "index.npz", **arrays)
+    with pytest.raises(UserError, match=rf"index\.npz is damaged \(.*{words}"):
+        load_index(folder)
+
+
+@pytest.mark.parametrize("name", ["index.npz", "dataset.json"])
+@pytest.mark.parametrize("content", [b"", b"garbage", b"[]", b"{}", b"PK\x03\x04 and no more"])
+def test_damaged_tables_are_refused_in_one_line(tmp_path, name, content):
+    folder = write_dataset(tmp_path / "set", 2)
+    (folder / name).write_bytes(content)
+    with pytest.raises(UserError) as caught:
+        load_index(folder)
+    assert str(folder) in str(caught.value) and "\n" not in str(caught.value)

@@ -1,0 +1,93 @@
+"""Open the datasets that are trained on together, and refuse those that do not fit."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from musicgen_train.data.index import DatasetIndex, load_index
+from musicgen_train.data.storage import is_remote
+from musicgen_train.errors import UserError
+
+# What batches of several datasets must have in common.
+_SHAPE = ("codec_identity", "sample_rate", "channels", "frame_rate", "n_q", "card", "chroma")
+
+
+def open_datasets(
+    path: str | Path | Mapping[str, float],
+) -> tuple[list[DatasetIndex], list[float]]:
+    """A folder or URL, or several with their weights: -> (indexes, weights)."""
+    weights = {str(p): float(w) for p, w in path.items()} if isinstance(path, Mapping) else None
+    if weights is None:
+        return [load_index(path)], [1.0]  # type: ignore[arg-type]
+    if not weights:
+        raise UserError("data.path is empty; name a dataset")
+    indexes = [load_index(p) for p in weights]
+    first = indexes[0]
+    for index in indexes[1:]:
+        for name in _SHAPE:
+            if index.info.get(name) != first.info.get(name):
+                raise UserError(
+                    f"{index.folder}: {name} is {index.info.get(name)}, but that of "
+                    f"{first.folder} is {first.info.get(name)}; prepare both alike to mix them"
+                )
+    return indexes, list(weights.values())
+
+
+def joint_fingerprint(indexes: Sequence[DatasetIndex], weights: Sequence[float]) -> str:
+    """What a checkpoint knows its data by; that of a lone dataset is its own."""
+    if len(indexes) == 1:
+        return indexes[0].fingerprint
+    parts = [f"{index.fingerprint} {w!r}" for index, w in zip(indexes, weights, strict=True)]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+
+
+def shuffled_shards(indexes: Sequence[DatasetIndex], shuffle_shards: int | None) -> list[int]:
+    """Shards in a block of each dataset's shuffle; 0 shuffles all at once."""
+    if shuffle_shards is not None and shuffle_shards < 0:
+        raise UserError(f"shuffle_shards is {shuffle_shards}; use 0 for all, or a number of shards")
+    remote = [is_remote(index.folder) for index in indexes]
+    if shuffle_shards is None:
+        return [16 if far else 0 for far in remote]
+    return [shuffle_shards] * len(indexes)
+
+
+def check_cache(indexes: Sequence[DatasetIndex], blocks: Sequence[int], limit: int) -> None:
+    """Refuse a cache smaller than what is shuffled together: all would be fetched many times."""
+    needed = 0
+    for index, block in zip(indexes, blocks, strict=True):
+        if is_remote(index.folder):
+            sizes = sorted(index.shard_sizes().values(), reverse=True)
+            needed += sum(sizes[: block or None])
+    if needed > limit:
+        raise UserError(
+            f"cache_gb={limit / 1e9:g} cannot hold the {needed / 1e9:.3g} GB that are shuffled "
+            "together; raise it, or lower shuffle_shards"
+        )
+
+
+def check_dataset(
+    info: dict[str, Any],
+    path: str | Path,
+    kind: str,
+    expected: dict[str, Any],
+    segment_duration: float | None,
+) -> None:
+    """Refuse a dataset that lacks what is asked for or was made for another codec."""
+    if kind == "codes" and info["codec_identity"] is None:
+        raise UserError(f"{path}: holds no codes; run data_prep.tokenize on it first")
+    if kind == "audio" and "flac" not in info["members"]:
+        raise UserError(f"{path}: holds no audio; use the dataset that it was tokenised from")
+    for name, value in expected.items():
+        if value is None or (kind == "audio" and name not in ("sample_rate", "channels")):
+            continue
+        if info[name] != value:
+            raise UserError(
+                f"{path}: {name} is {info[name]}, but the codec's is {value}; "
+                "prepare and tokenise the music with this codec"
+            )
+    if segment_duration is not None and segment_duration > info["segment_duration"]:
+        raise UserError(
+            f"{path}: segments last {info['segment_duration']} s, but segment_duration is "
+            f"{segment_duration}; prepare the music with longer segments"
+        )
