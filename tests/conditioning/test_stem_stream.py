@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from fractions import Fraction
+from typing import Any
 
 import pytest
 import torch
@@ -17,9 +18,9 @@ TINY = {
 }  # fmt: skip
 
 
-def bag(*segments: Fraction, weights: list | None = None) -> BagOfModels:
+def bag(*segments: Any, weights: list | None = None) -> BagOfModels:
     torch.manual_seed(0)
-    models = [HTDemucs(**TINY, segment=segment).eval() for segment in segments]
+    models: Any = [HTDemucs(**TINY, segment=segment).eval() for segment in segments]
     return BagOfModels(models, weights)
 
 

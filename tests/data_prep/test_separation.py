@@ -9,10 +9,11 @@ from demucs.apply import apply_model
 from demucs.htdemucs import HTDemucs
 from safetensors.torch import save_file
 
-from data_prep.library import find_tracks
 from data_prep.prepare import prepare
-from data_prep.separation import load_demucs, separate_with_demucs
-from musicgen_train.data.audio import read_audio, resample
+from data_prep.segmenting import SegmentSettings, segment_track
+from data_prep.separation import separate_with_demucs
+from musicgen_train.conditioning.stems import load_demucs
+from musicgen_train.data.audio import decode_flac, read_audio, resample
 from musicgen_train.errors import UserError
 
 RATE = 8000
@@ -46,10 +47,12 @@ def song(tmp_path: Path) -> Path:
     return tmp_path / "songs"
 
 
-def test_demucs_sums_keep_all_but_vocals_and_all_but_drums_and_bass(repo, song):
-    track = find_tracks(song)[0]
-    found = separate_with_demucs(track, "htdemucs", str(repo), "cpu")
-    wav = resample(read_audio(track.path)[0], 2 * RATE, RATE).expand(2, -1)
+@pytest.mark.parametrize("batch_size", [1, 4])
+def test_demucs_sums_keep_all_but_vocals_and_all_but_drums_and_bass(repo, song, batch_size):
+    path = song / "a.wav"
+    found = separate_with_demucs(path, "htdemucs", str(repo), batch_size, "cpu")
+    target, melodic = torch.cat(list(found.blocks), dim=-1)
+    wav = resample(read_audio(path)[0], 2 * RATE, RATE).expand(2, -1)
     level = wav.mean(0).mean(), wav.mean(0).std()
     with torch.inference_mode():
         model = load_demucs("htdemucs", str(repo))
@@ -57,21 +60,30 @@ def test_demucs_sums_keep_all_but_vocals_and_all_but_drums_and_bass(repo, song):
         stems = apply_model(model, mix[None], shifts=0)[0] * level[1] + level[0]
     drums, bass, other, vocals = stems
     assert found.sample_rate == RATE
-    assert found.target.shape == found.melodic.shape == (2, round(3.2 * RATE))
-    assert torch.allclose(found.target, drums + bass + other, atol=1e-5)
-    assert torch.allclose(found.melodic, other + vocals, atol=1e-5)
+    assert target.shape == melodic.shape == (2, round(3.2 * RATE))
+    assert torch.allclose(target, drums + bass + other, atol=1e-5)
+    assert torch.allclose(melodic, other + vocals, atol=1e-5)
     assert vocals.std() > 1e-3  # so that leaving them out makes a difference
+    assert found.pcm.n_samples == round(3.2 * 2 * RATE)  # what the file held
+    assert (found.pcm.sample_rate, found.pcm.channels) == (2 * RATE, 1)
 
 
-def test_a_library_is_prepared_with_demucs_and_twice_alike(repo, song, tmp_path):
-    settings = {
-        "sample_rate": 4000, "segment_duration": 1.0, "min_duration": 0.1, "separator": "demucs",
-        "demucs_repo": str(repo), "chroma_window": 1024, "chroma_hop": 256, "num_workers": 0,
-    }  # fmt: skip
-    info = prepare(song, tmp_path / "one", **settings)
-    assert prepare(song, tmp_path / "two", **settings) == info
-    assert info["samples"] == 4  # 3.2 s = 1 + 1 + 1 + 0.2
-    assert info["separator"] == "demucs"
+def test_a_track_is_segmented_with_demucs_and_twice_alike(repo, song):
+    settings = SegmentSettings(
+        sample_rate=4000, segment_duration=1.0, min_duration=0.1, separator="demucs",
+        demucs_repo=str(repo), chroma_window=1024, chroma_hop=256,
+    )  # fmt: skip
+    runs = []
+    for _ in range(2):
+        segments: list[dict[str, bytes]] = []
+        facts = segment_track(song / "a.wav", {}, settings, "cpu", segments.append)
+        assert len(segments) == facts.n_segments == 4  # 3.2 s = 1 + 1 + 1 + 0.2
+        runs.append(segments)
+    assert runs[0] == runs[1]
+    found = separate_with_demucs(song / "a.wav", "htdemucs", str(repo), 4, "cpu")
+    target = torch.cat(list(found.blocks), dim=-1)[0].mean(0, keepdim=True)
+    heard = torch.cat([decode_flac(files["flac"]) for files in runs[0]], dim=1)
+    assert (heard - resample(target, RATE, 4000)).abs().max() < 1e-4
 
 
 def test_a_missing_separator_file_is_named_before_any_work(repo, song, tmp_path):
