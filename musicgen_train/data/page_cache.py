@@ -4,7 +4,7 @@ import fcntl
 import hashlib
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from uuid import uuid4
 
@@ -40,10 +40,10 @@ class PageCache:
     ) -> bytes:
         """Bytes [begin, end) of page `key` of `length` bytes, which `fetch` gets if need be."""
         path = self.folder / "pages" / key
-        data = _read_page(path, length, begin, end)
-        if data is not None:
-            return data
         try:
+            data = _read_page(path, length, begin, end)
+            if data is not None:
+                return data
             with self._locked(f"{int(hashlib.sha256(key.encode()).hexdigest(), 16) % _N_LOCKS:02}"):
                 data = _read_page(path, length, begin, end)  # another process may have been faster
                 if data is None:
@@ -93,21 +93,17 @@ class PageCache:
     def _evict(self, limit: int) -> int:
         """Remove the files used longest ago until a tenth below `limit`; return the bytes left."""
         files = []
-        for entry in (
-            os.scandir(self.folder / "pages") if self.folder.joinpath("pages").exists() else ()
-        ):
-            try:
-                status = entry.stat()
-            except FileNotFoundError:
-                continue
-            files.append((status.st_mtime_ns, status.st_size, entry.path))
+        for path in (self.folder / "pages").glob("*"):
+            with suppress(FileNotFoundError):
+                status = path.stat()
+                files.append((status.st_mtime_ns, status.st_size, path))
         used = sum(size for _, size, _ in files)
         if used <= limit:
             return used
         for _, size, path in sorted(files):
             if used <= 0.9 * limit:
                 break
-            Path(path).unlink(missing_ok=True)
+            path.unlink(missing_ok=True)
             used -= size
         return used
 
