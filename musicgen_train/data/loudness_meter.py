@@ -1,6 +1,7 @@
 """Perceived loudness of audio of any length, in constant memory but for 8 bytes per 0.1 s."""
 
 import math
+from array import array
 
 import numpy as np
 from torch import Tensor
@@ -20,7 +21,7 @@ class LoudnessMeter:
         self._filters = _k_weighting(sample_rate) if sample_rate >= LOWEST_RATE else None
         self._state: np.ndarray | None = None  # [sections, C, 2]
         self._held: np.ndarray | None = None  # [C, n] weighted samples of an unfinished hop
-        self._energies: list[float] = []  # of each hop, summed over the channels
+        self._energies = array("d")  # of each hop, summed over the channels
 
     def add(self, block: Tensor) -> None:
         """Hear the next block [C, n]."""
