@@ -53,23 +53,32 @@ class FiniteLoader(PlacedLoader):
 
 
 def _checked(batches: Iterator[Loaded], left_out: LeftOut) -> Iterator[CodesBatch | AudioBatch]:
-    while True:
-        try:
-            loaded = next(batches)
-        except StopIteration:
-            return
-        except RuntimeError as error:
-            if not re.search("exited unexpectedly|killed by signal", str(error)):
-                raise
-            raise UserError(
-                f"data: {' '.join(str(error).split())}; if memory ran out, lower num_workers or "
-                "batch_size"
-            ) from None
-        if loaded.error is not None:
-            raise UserError(loaded.error)
-        left_out.add(loaded.n_samples, loaded.faults)
-        assert loaded.batch is not None
-        yield loaded.batch
+    try:
+        while True:
+            loaded = _next(batches)
+            if loaded is None:
+                return
+            if loaded.error is not None:
+                raise UserError(loaded.error)
+            left_out.add(loaded.n_samples, loaded.faults)
+            assert loaded.batch is not None
+            yield loaded.batch
+    finally:
+        # Workers end with the last reference. Were that the traceback's, they would end at a
+        # garbage collection, which cuts their queues before they hear of it: 5 s for each.
+        del batches
+
+
+def _next(batches: Iterator[Loaded]) -> Loaded | None:
+    """The next batch; None at the end. A worker that died is told as an error without traceback."""
+    try:
+        return next(batches, None)
+    except RuntimeError as error:
+        if not re.search("exited unexpectedly|killed by signal", str(error)):
+            raise
+        reason = " ".join(str(error).split())
+    hint = "if memory ran out, lower num_workers or batch_size"
+    return Loaded(None, 0, [], f"data: {reason}; {hint}")
 
 
 def _as_is(batch: Any) -> Any:
