@@ -1,6 +1,8 @@
-"""Output folders that appear complete or not at all."""
+"""Output folders that appear complete or not at all, and that a kill only interrupts."""
 
+import fcntl
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,18 +10,68 @@ from pathlib import Path
 
 from musicgen_train.errors import UserError
 
+WORK = "work"  # what a later run can go on from; it lies in the unfinished folder
+
+
+class NothingUsable(UserError):
+    """The work is done and gave nothing: there is nothing to go on from."""
+
 
 @contextmanager
-def new_folder(path: Path) -> Iterator[Path]:
-    """Give a folder to fill, which becomes `path` at the end, or disappears on an error."""
+def resumable_folder(path: Path) -> Iterator[Path]:
+    """Give a folder to fill, which becomes `path` at the end; its `work` folder survives a kill.
+
+    Nothing but finished work is left of a run that ended early, and nothing at all if there is
+    none.
+    """
+    if re.match(r"\w\w+:/", str(path)):
+        raise UserError(f"{path}: datasets are written to local folders; copy it there afterwards")
     if path.exists():
         raise UserError(f"{path}: exists already; choose another output_dir or remove it")
     partial = path.with_name(f".{path.name}.partial")
-    if partial.exists():  # of a run that was killed
-        shutil.rmtree(partial)
-    partial.mkdir(parents=True)
-    try:
-        yield partial
+    work = partial / WORK
+    _make(work)
+    with alone_in(work):
+        _empty(partial)
+        try:
+            yield partial
+        except KeyboardInterrupt:
+            raise UserError(f"{path}: interrupted; run the same command again to go on") from None
+        except BaseException as error:
+            _empty(partial)
+            if isinstance(error, NothingUsable) or not any(work.rglob("*.tar")):
+                shutil.rmtree(partial)
+            raise
+        # The work goes first: until the rename, a run that is killed here can do it again.
+        shutil.rmtree(work)
         os.replace(partial, path)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+
+
+@contextmanager
+def alone_in(folder: Path) -> Iterator[None]:
+    """Refuse to work in a folder that another process works in; a kill ends its claim."""
+    _make(folder)
+    with (folder / "lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(
+                f"{folder}: another run is writing here; wait for it, or stop it"
+            ) from None
+        yield
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"{folder.parent}: cannot be written ({error.strerror}); choose another output_dir"
+        ) from None
+
+
+def _empty(partial: Path) -> None:
+    """Remove what an interrupted packing left beside the work."""
+    for entry in partial.iterdir():
+        if entry.name != WORK:
+            entry.unlink()

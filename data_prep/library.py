@@ -1,72 +1,186 @@
-"""What lies in a folder of music: its tracks, their metadata and a name for each in the shards."""
+"""What lies in a folder of music, here or in a bucket, and what its tracks are called in shards."""
 
 import hashlib
-import json
+import os
+import posixpath
 import re
+import tempfile
 import unicodedata
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from musicgen_train.errors import UserError
 
-FIELDS = (
-    "description", "title", "artist", "genre", "moods", "instrument", "keywords", "bpm", "key",
-)  # fmt: skip
 _LONGEST_KEY = 80
 
 
-@dataclass(frozen=True)
-class Track:
+class Track(NamedTuple):
     """One audio file of the library."""
 
-    path: Path
     name: str  # relative to the library, with "/"
     key: str  # unique, and safe as a webdataset key
+    size: int  # bytes
+    stamp: str  # changes with the file: its time of change, or a bucket's etag
+    sidecar: str | None  # name of the JSON file beside it
 
 
-def find_tracks(folder: Path) -> list[Track]:
-    """Audio files under `folder`, by name; stems beside a track and hidden files are not tracks."""
-    if not folder.is_dir():
-        raise UserError(f"{folder}: no such folder of music; check input_dir")
-    from musicgen_train.data.audio import AUDIO_SUFFIXES  # takes torch's import time
+class Listing(NamedTuple):
+    """Everything that was found."""
 
-    names = sorted(
-        path.relative_to(folder).as_posix()
-        for path in folder.rglob("*")
-        if path.suffix.lower() in AUDIO_SUFFIXES and path.is_file()
-    )
-    names = [name for name in names if not _is_aside(name)]
-    if not names:
-        known = ", ".join(sorted(AUDIO_SUFFIXES))
-        raise UserError(f"{folder}: holds no audio files ({known}); check input_dir")
-    slugs = [_slug(name) for name in names]
-    uses = Counter(slugs)
-    return [
-        Track(folder / name, name, slug if uses[slug] == 1 else f"{slug}-{_digest(name)}")
-        for name, slug in zip(names, slugs, strict=True)
-    ]
+    tracks: list[Track]
+    unreadable: dict[str, str]  # name -> reason: files and folders that cannot even be looked at
+    others: dict[str, int]  # suffix -> number of files that are no audio, by their names
 
 
-def read_sidecar(track: Track) -> dict[str, Any]:
-    """The JSON object beside a track (`song.flac` -> `song.json`); empty if there is none."""
-    path = track.path.with_suffix(".json")
-    if not path.is_file():
-        return {}
-    try:
-        sidecar = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path}: is not JSON ({error}); correct or remove it") from None
-    if not isinstance(sidecar, dict):
-        raise UserError(f"{path}: is not a JSON object; correct or remove it")
-    return sidecar
+@dataclass(frozen=True)
+class Library:
+    """A folder of music, local or of any file system that fsspec knows (s3://, gs://, http://)."""
+
+    url: str
+
+    @property
+    def is_local(self) -> bool:
+        return "://" not in self.url
+
+    def absolute(self) -> "Library":
+        """The same library for a process with another working directory."""
+        return Library(os.path.abspath(self.url)) if self.is_local else self
+
+    def list(self) -> Listing:
+        """All tracks by name; stems beside a track and hidden files are not tracks."""
+        files, unreadable = self._walk() if self.is_local else (self._find(), {})
+        from musicgen_train.data.audio import AUDIO_SUFFIXES  # takes torch's import time
+
+        tracks = {name for name in files if _suffix(name) in AUDIO_SUFFIXES and not _is_aside(name)}
+        # A folder that cannot be opened may hold tracks; a link to nowhere is one by its name.
+        unreadable = {
+            name: reason
+            for name, reason in unreadable.items()
+            if _suffix(name) in AUDIO_SUFFIXES or Path(self.url, name).is_dir()
+        }
+        if not tracks and not unreadable:
+            known = ", ".join(sorted(AUDIO_SUFFIXES))
+            raise UserError(f"{self.url}: holds no audio files ({known}); check input_dir")
+        keys = _keys(sorted(tracks))
+        found = [
+            Track(name, keys[name], *files[name], _sidecar(name, files)) for name in sorted(tracks)
+        ]
+        aside = (_suffix(name) or "none" for name in files if name not in tracks)
+        others = Counter(suffix for suffix in aside if suffix not in AUDIO_SUFFIXES | {".json"})
+        return Listing(found, unreadable, dict(sorted(others.items())))
+
+    @contextmanager
+    def local(self, name: str) -> Iterator[Path]:
+        """The file as a local path: its own, or a copy that disappears afterwards."""
+        if self.is_local:
+            yield Path(self.url, name)
+            return
+        filesystem, root = self._filesystem()
+        with tempfile.TemporaryDirectory(prefix="musicgen_train_") as folder:
+            path = Path(folder, f"copy{_suffix(name)}")
+            filesystem.get_file(posixpath.join(root, name), str(path))
+            yield path
+
+    def stamp(self, name: str) -> tuple[int, str]:
+        """Size and time of change of one file."""
+        if not self.is_local:
+            filesystem, root = self._filesystem()
+            return _remote_stamp(filesystem.info(posixpath.join(root, name)))
+        return _local_stamp(os.stat(Path(self.url, name)))
+
+    def _walk(self) -> tuple[dict[str, tuple[int, str]], dict[str, str]]:
+        """Files under the folder (each folder once, links followed), and what cannot be read."""
+        root = Path(self.url)
+        if not root.is_dir():
+            raise UserError(f"{self.url}: no such folder of music; check input_dir")
+        files: dict[str, tuple[int, str]] = {}
+        unreadable: dict[str, str] = {}
+        seen: set[tuple[int, int]] = set()
+        real, linked = [root], []  # real folders first: a file is called by its own name
+        while real or linked:
+            folder = real.pop() if real else linked.pop(0)
+            try:
+                status = os.stat(folder)
+                if (status.st_dev, status.st_ino) in seen:
+                    continue  # a loop of links, or a second way to the same place
+                seen.add((status.st_dev, status.st_ino))
+                entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+            except OSError as error:
+                unreadable[_name(folder, root)] = f"cannot be opened ({error.strerror})"
+                continue
+            for entry in entries:
+                path = folder / entry.name
+                try:
+                    if entry.is_dir():
+                        (linked if entry.is_symlink() else real).append(path)
+                    elif entry.is_file():
+                        files[_name(path, root)] = _local_stamp(entry.stat())
+                    else:  # a pipe would wait for ever; a link to nowhere tells in `stat`
+                        entry.stat()
+                        unreadable[_name(path, root)] = "is not a file"
+                except OSError as error:
+                    unreadable[_name(path, root)] = f"cannot be opened ({error.strerror})"
+        return files, unreadable
+
+    def _find(self) -> dict[str, tuple[int, str]]:
+        filesystem, root = self._filesystem()
+        try:
+            found: Any = filesystem.find(root, detail=True)
+        except Exception as error:
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+            raise UserError(f"{self.url}: cannot be listed ({reason}); check input_dir") from None
+        return {
+            posixpath.relpath(path, root.rstrip("/")): _remote_stamp(info)
+            for path, info in found.items()
+        }
+
+    def _filesystem(self) -> tuple[Any, str]:
+        from fsspec.core import url_to_fs
+
+        try:
+            return url_to_fs(self.url)
+        except (ImportError, ValueError) as error:
+            raise UserError(f"{self.url}: {str(error).splitlines()[0]}") from None
 
 
-def split_group(track: Track, metadata: dict[str, Any]) -> str:
-    """Tracks of one group stay in one split: the artist's, else only the track itself."""
-    artist = str(metadata.get("artist") or "").strip().casefold()
-    return f"artist:{artist}" if artist else f"track:{track.name}"
+def inside(name: str, relative: str) -> str:
+    """The library's name of a file that a sidecar names relative to itself; never outside."""
+    joined = posixpath.normpath(posixpath.join(posixpath.dirname(name), relative))
+    if joined.startswith(("../", "/")) or joined == "..":
+        raise UserError(f"{name}: its sidecar names {relative}, outside of the library")
+    return joined
+
+
+def printable(name: str) -> str:
+    """A file's name as text that can be written as UTF-8, whatever bytes it holds."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+def _name(path: Path, root: Path) -> str:
+    return path.relative_to(root).as_posix()
+
+
+def _suffix(name: str) -> str:
+    return posixpath.splitext(name)[1].lower()
+
+
+def _local_stamp(status: os.stat_result) -> tuple[int, str]:
+    return status.st_size, str(status.st_mtime_ns)
+
+
+def _remote_stamp(info: dict[str, Any]) -> tuple[int, str]:
+    stamp = next((info[name] for name in ("ETag", "etag", "md5Hash", "LastModified", "mtime")
+                  if info.get(name)), "")  # fmt: skip
+    return int(info.get("size") or 0), str(stamp)
+
+
+def _sidecar(name: str, files: dict[str, Any]) -> str | None:
+    beside = posixpath.splitext(name)[0] + ".json"
+    return beside if beside in files else None
 
 
 def _is_aside(name: str) -> bool:
@@ -74,6 +188,14 @@ def _is_aside(name: str) -> bool:
     return file.startswith(".") or any(
         folder.endswith(".stems") or folder.startswith(".") for folder in folders
     )
+
+
+def _keys(names: list[str]) -> dict[str, str]:
+    slugs = {name: _slug(name) for name in names}
+    uses = Counter(slugs.values())
+    return {
+        name: slug if uses[slug] == 1 else f"{slug}-{_digest(name)}" for name, slug in slugs.items()
+    }
 
 
 def _slug(name: str) -> str:

@@ -1,19 +1,25 @@
-"""Folder of music -> dataset: python -m data_prep.prepare input_dir=… output_dir=…"""
+"""Music -> dataset: python -m data_prep.prepare input_dir=… output_dir=…"""
 
-import functools
 import hashlib
-import importlib.metadata
 import json
-import shutil
-from collections import Counter
+import posixpath
+from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import hydra
 from omegaconf import DictConfig, OmegaConf
 
 from musicgen_train.errors import UserError, exit_on_user_error
+
+if TYPE_CHECKING:
+    from data_prep.executors import Executor
+    from data_prep.library import Listing
+    from data_prep.packing import PackSettings
+    from data_prep.segmenting import SegmentSettings
+    from data_prep.tracks import TrackReport, TrackWork
 
 CONF = str(Path(__file__).resolve().parents[1] / "conf")
 
@@ -22,127 +28,161 @@ def prepare(
     input_dir: str | Path,
     output_dir: str | Path,
     *,
-    valid_fraction: float = 0.1,
-    test_fraction: float = 0.1,
-    seed: int = 0,
-    shard_mb: float = 256,
-    num_workers: int = 2,
-    **segment_settings: Any,
+    metadata: str | Path | None = None,
+    exclude_tags: str | Sequence[str] = (),
+    work_dir: str | Path | None = None,
+    **settings: Any,
 ) -> dict[str, Any]:
     """Write a dataset of vocal-free segments with splits disjoint by artist; return dataset.json.
 
-    `segment_settings` are the fields of `data_prep.segmenting.SegmentSettings`.
+    input_dir: a folder, or a URL that fsspec opens. metadata: a CSV or JSONL table of the tracks.
+    exclude_tags: words that mark tracks to leave out; "vocals" for all that tell of voices.
+    work_dir: keeps each track's finished work for later runs; None removes it at the end. The other
+    settings are the fields of `SegmentSettings`, `PackSettings` and `Executor`.
     """
-    from data_prep.folders import new_folder
-    from data_prep.library import find_tracks
+    from data_prep.folders import WORK, alone_in, resumable_folder
+    from data_prep.library import Library
+    from data_prep.metadata import read_table
+    from data_prep.tag_filter import VOCAL_WORDS
 
-    tracks = find_tracks(Path(input_dir))
-    from data_prep.segmenting import SegmentSettings, prepare_track
-
-    settings = SegmentSettings(**segment_settings)
-    check_settings(settings, valid_fraction, test_fraction)
-    splitting = {"valid": valid_fraction, "test": test_fraction, "seed": seed, "shard_mb": shard_mb}
-    with new_folder(Path(output_dir)) as folder:
-        parts = folder / "parts"
-        parts.mkdir()
-        work = functools.partial(prepare_track, settings=settings, parts=parts)
-        reports = run_with_bar(work, tracks, num_workers)
-        info = pack(reports, folder, asdict(settings), splitting)
-        shutil.rmtree(parts)
-    return info
-
-
-def check_settings(settings: Any, valid_fraction: float, test_fraction: float) -> None:
-    """Refuse settings that cannot give a dataset, before any work."""
-    from data_prep.separation import SEPARATORS, load_demucs
-
-    if settings.separator not in SEPARATORS:
+    library = Library(str(input_dir))
+    listing = library.list()
+    table = {} if metadata is None else read_table(Path(metadata))
+    if table and not any(row_of(table, track.name) for track in listing.tracks):
         raise UserError(
-            f"unknown separator {settings.separator!r}; use one of {', '.join(SEPARATORS)}"
+            f"{metadata}: names none of the {len(listing.tracks)} files in {input_dir}; give paths "
+            "relative to it"
+        )
+    words = VOCAL_WORDS if exclude_tags == "vocals" else as_list(exclude_tags)
+    segmenting, packing, executor = sort_settings(settings)
+    check_settings(segmenting, packing)
+    from data_prep.packing import pack
+    from data_prep.tracks import TrackWork
+
+    with resumable_folder(Path(output_dir)) as folder:
+        work = folder / WORK if work_dir is None else Path(work_dir)
+        with alone_in(work / "parts"):
+            tracks = TrackWork(
+                library.absolute(), work.absolute(), segmenting, words, executor.device
+            )
+            reports = run_all(tracks, listing, table, executor)
+            info = describe(listing, segmenting, packing, words)
+            return pack(reports, listing.unreadable, work, folder, packing, info)
+
+
+def as_list(words: str | Sequence[str]) -> tuple[str, ...]:
+    return (words,) if isinstance(words, str) else tuple(words)
+
+
+def sort_settings(
+    settings: dict[str, Any],
+) -> "tuple[SegmentSettings, PackSettings, Executor]":
+    """Give each setting to the one that has a field of its name."""
+    from dataclasses import fields
+
+    from data_prep.executors import Executor
+    from data_prep.packing import PackSettings
+    from data_prep.segmenting import SegmentSettings
+
+    clap = settings.get("clap_model") is not None
+    vocabulary = (settings.get("clap_vocabulary") or f"{CONF}/tags.yaml") if clap else None
+    settings = settings | {"clap_vocabulary": vocabulary}
+    names = [{f.name for f in fields(kind)} for kind in (SegmentSettings, PackSettings, Executor)]
+    if unknown := set(settings) - set.union(*names):
+        raise UserError(f"unknown setting {min(unknown)!r}; see conf/prepare.yaml")
+    mine = [{name: settings[name] for name in settings if name in known} for known in names]
+    return SegmentSettings(**mine[0]), PackSettings(**mine[1]), Executor(**mine[2])
+
+
+def check_settings(segmenting: "SegmentSettings", packing: "PackSettings") -> None:
+    """Refuse settings that cannot give a dataset, before any work."""
+    from data_prep.separation import SEPARATORS
+    from musicgen_train.conditioning.stems import load_demucs
+
+    if segmenting.separator not in SEPARATORS:
+        raise UserError(
+            f"unknown separator {segmenting.separator!r}; use one of {', '.join(SEPARATORS)}"
         )
     for name in ("sample_rate", "channels", "segment_duration", "chroma_window", "chroma_hop"):
-        if getattr(settings, name) <= 0:
-            raise UserError(f"{name}={getattr(settings, name)}: give a number above 0")
-    if valid_fraction < 0 or test_fraction < 0 or valid_fraction + test_fraction >= 1:
+        if getattr(segmenting, name) <= 0:
+            raise UserError(f"{name}={getattr(segmenting, name)}: give a number above 0")
+    if packing.duplicates not in ("near", "exact", "none"):
+        raise UserError(f"duplicates={packing.duplicates}: use near, exact or none")
+    valid, test = packing.valid_fraction, packing.test_fraction
+    if valid < 0 or test < 0 or valid + test >= 1:
         raise UserError(
-            f"valid_fraction={valid_fraction}, test_fraction={test_fraction}: give shares of 1 "
-            "that leave something to train on"
+            f"valid_fraction={valid}, test_fraction={test}: give shares of 1 that leave something "
+            "to train on"
         )
-    if settings.separator == "demucs":
-        load_demucs(settings.demucs_model, settings.demucs_repo)
+    if segmenting.clap_vocabulary is not None and not Path(segmenting.clap_vocabulary).is_file():
+        raise UserError(f"{segmenting.clap_vocabulary}: no such file; check clap_vocabulary")
+    if segmenting.separator == "demucs":
+        load_demucs(segmenting.demucs_model, segmenting.demucs_repo)
 
 
-def run_with_bar(work: Any, tracks: list, num_workers: int) -> list:
-    """Run the work over all tracks; the bar counts the failures so far."""
-    from data_prep.pool import map_in_order
+def run_all(
+    work: "TrackWork", listing: "Listing", table: dict[str, dict], executor: "Executor"
+) -> "list[TrackReport]":
+    """Work on all tracks, the largest first; the bar tells the speed and the failures so far."""
+    from data_prep.digests import DigestJournal
+    from data_prep.parts import remove_unfinished
     from data_prep.progress import progress_bar
+    from data_prep.tracks import Job, TrackReport
+    from data_prep.workers import WorkerDied
 
-    reports = []
-    with progress_bar("preparing", len(tracks)) as advance:
-        for report in map_in_order(work, tracks, num_workers):
+    remove_unfinished(work.folder)
+    reports: list[TrackReport] = []
+    n_failed = len(listing.unreadable)
+    tracks = sorted(listing.tracks, key=lambda track: (-track.size, track.name))
+    with (
+        closing(DigestJournal(work.folder / "digests.jsonl")) as journal,
+        progress_bar("preparing", sum(track.size for track in tracks)) as bar,
+    ):
+        jobs = (Job(track, row_of(table, track.name), journal.digest(track)) for track in tracks)
+        seconds = 0.0
+        for job, report in executor.run(work, jobs):
+            if isinstance(report, WorkerDied):
+                report = TrackReport(job.track, "failed", str(report))
+            journal.note(job.track, report.digest)
             reports.append(report)
-            failed = sum(report.status == "failed" for report in reports)
-            advance(f"{failed} failed" if failed else "")
+            n_failed += report.status == "failed"
+            seconds += report.duration
+            speed = f"{seconds / 3600:.1f} h, {seconds / bar.seconds:.0f}× real time"
+            bar.advance(
+                job.track.size, f"{len(reports)} of {len(tracks)}, {speed}, {n_failed} failed"
+            )
     return reports
 
 
-def pack(
-    reports: list, folder: Path, settings: dict[str, Any], splitting: dict[str, Any]
+def row_of(table: dict[str, dict], name: str) -> dict[str, Any]:
+    """What the table says of a track, by its path with or without the suffix."""
+    return table.get(name) or table.get(posixpath.splitext(name)[0]) or {}
+
+
+def describe(
+    listing: "Listing",
+    segmenting: "SegmentSettings",
+    packing: "PackSettings",
+    exclude_tags: Sequence[str],
 ) -> dict[str, Any]:
-    """Join the tracks' parts into shards, give each its split, and account for every file."""
-    from data_prep.segmenting import MEMBERS, part_path, read_part
-    from data_prep.splits import assign_splits
-    from musicgen_train.data.shards import DatasetWriter
+    """The part of dataset.json that the tracks do not tell."""
+    from data_prep.tracks import audio_recipe
 
-    kept = [report for report in reports if report.status == "kept"]
-    if not kept:
-        first = reports[0]
-        raise UserError(
-            f"none of {len(reports)} audio files could be used ({first.track.name}: {first.reason})"
-        )
-    split_of = assign_splits(
-        [report.group for report in kept], splitting["valid"], splitting["test"], splitting["seed"]
-    )
-    writer = DatasetWriter(folder, MEMBERS, int(splitting["shard_mb"] * 2**20))
-    for report in kept:
-        split = split_of[report.group]
-        for key, files in read_part(part_path(folder / "parts", report.track)):
-            metadata = json.loads(files["json"]) | {"split": split}
-            files["json"] = json.dumps(metadata, ensure_ascii=False).encode()
-            writer.write(key, files, split, metadata["duration"])
-    write_failures(folder / "failures.jsonl", reports)
-    return writer.close(describe(reports, settings, splitting))
-
-
-def describe(reports: list, settings: dict[str, Any], splitting: dict[str, Any]) -> dict[str, Any]:
-    """The part of dataset.json that the shards alone do not tell."""
-    statuses = Counter(report.status for report in reports)
-    assert sum(statuses.values()) == len(reports) == statuses.total(), statuses
-    recipe = {**settings, "splits": splitting}
-    for name in ("device", "demucs_repo"):  # where the work is done, not what it gives
-        del recipe[name]
+    recipe = {
+        **audio_recipe(segmenting), **asdict(packing), "exclude_tags": sorted(exclude_tags),
+    }  # fmt: skip
     names = ("sample_rate", "channels", "segment_duration", "separator")
     return {
-        **{name: settings[name] for name in names},
+        **{name: recipe[name] for name in names},
         "chroma": {
             "n_chroma": 12,
-            "window": settings["chroma_window"],
-            "hop": settings["chroma_hop"],
+            "window": segmenting.chroma_window,
+            "hop": segmenting.chroma_hop,
         },
         "codec_identity": None,
-        "tracks": {
-            "files": len(reports),
-            **{name: statuses[name] for name in ("kept", "filtered", "failed")},
-        },
-        "dropped_segments": {
-            "silent": sum(report.n_silent for report in reports),
-            "short": sum(report.n_short for report in reports),
-        },
+        "other_files": listing.others,
         "settings": recipe,
         "settings_hash": settings_hash(recipe),
-        "versions": {
-            name: importlib.metadata.version(name) for name in ("soundfile", "soxr", "torch")
-        },
     }
 
 
@@ -151,28 +191,21 @@ def settings_hash(settings: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def write_failures(path: Path, reports: list) -> None:
-    lines = [
-        json.dumps(
-            {"file": report.track.name, "status": report.status, "reason": report.reason},
-            ensure_ascii=False,
-        )
-        for report in reports
-        if report.status != "kept"
-    ]
-    path.write_text("".join(line + "\n" for line in lines), encoding="utf-8")
-
-
 def summary(info: dict[str, Any], output_dir: str | Path) -> str:
-    """Two lines that account for every file and segment."""
+    """Lines that account for every file and segment."""
     tracks, dropped = info["tracks"], info["dropped_segments"]
     splits = ", ".join(f"{name} {part['samples']}" for name, part in info["splits"].items())
-    return (
+    lines = [
         f"{tracks['files']} files = {tracks['kept']} prepared + {tracks['filtered']} filtered + "
-        f"{tracks['failed']} failed (reasons in {output_dir}/failures.jsonl)\n"
+        f"{tracks['failed']} failed (reasons in {output_dir}/failures.jsonl)",
+        *(f"  {count} × {phrase}" for phrase, count in info["reasons"].items()),
         f"{info['samples']} segments, {info['hours']:.2f} h ({splits}); dropped "
-        f"{dropped['silent']} silent, {dropped['short']} short -> {output_dir}"
-    )
+        f"{dropped['silent']} silent, {dropped['short']} short -> {output_dir}",
+    ]
+    if info["other_files"]:
+        kinds = ", ".join(f"{count} {suffix}" for suffix, count in info["other_files"].items())
+        lines.append(f"not looked at, being no audio by their names: {kinds}")
+    return "\n".join(lines)
 
 
 @hydra.main(version_base="1.3", config_path=CONF, config_name="prepare")

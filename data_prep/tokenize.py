@@ -1,9 +1,7 @@
 """Dataset -> codes: python -m data_prep.tokenize dataset=… output_dir=… codec_path=…"""
 
-import itertools
 import json
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,10 +12,10 @@ from omegaconf import DictConfig, OmegaConf
 from musicgen_train.errors import UserError, exit_on_user_error
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
+    from data_prep.encoding import ShardWork
+    from data_prep.executors import Executor
     from musicgen_train.data.index import DatasetIndex
-    from musicgen_train.data.shards import DatasetWriter, ShardReader
+    from musicgen_train.data.shards import DatasetWriter
 
 CONF = str(Path(__file__).resolve().parents[1] / "conf")
 
@@ -28,40 +26,63 @@ def tokenize(
     codec: Any,
     *,
     batch_size: int = 8,
-    device: str = "cpu",
+    precision: str = "float32",
     keep_audio: bool = False,
     shard_mb: float = 256,
+    **executor: Any,
 ) -> dict[str, Any]:
     """Write the dataset again with `codes.npy` (uint16 [K, T]) per segment; return dataset.json.
 
-    Unless `keep_audio`, the audio is left out. Segments that cannot be read are recorded in
-    failures.jsonl, each with its reason.
+    Unless `keep_audio`, the audio is left out. precision: float32, or bfloat16 or float16 for the
+    codec's convolutions. `executor` are the fields of `data_prep.executors.Executor`. Segments that
+    cannot be read are recorded in failures.jsonl, each with its reason.
     """
-    from data_prep.folders import new_folder
+    from data_prep.encoding import ShardWork, check_precision
+    from data_prep.executors import Executor
+    from data_prep.folders import WORK, NothingUsable, resumable_folder
     from musicgen_train.data.index import load_index
-    from musicgen_train.data.shards import DatasetWriter, ShardReader
+    from musicgen_train.data.shards import ShardReader
 
     if batch_size < 1:
         raise UserError(f"batch_size is {batch_size}; use at least 1")
-    index = load_index(dataset)
+    check_precision(precision)
+    workers = Executor(**{"num_workers": 0, **executor})
+    index = load_index(dataset if "://" in str(dataset) else Path(dataset).absolute())
     check_codec(index, codec)
-    kept = ["json", *(["flac"] if keep_audio else [])]
-    kept += [name for name in index.members if name == "chroma.npy"]
-    statistics = CodeStatistics(codec.n_q, codec.card)
-    with new_folder(Path(output_dir)) as folder:
-        writer = DatasetWriter(folder, sorted([*kept, "codes.npy"]), int(shard_mb * 2**20))
-        failures: list[dict[str, str]] = []
-        encoded = encode_all(ShardReader(index), codec.to(device).eval(), batch_size, failures)
-        for row, codes in encoded:
-            statistics.add(codes, is_train=bool(index.split[row] == 0))
-            copy_sample(ShardReader(index), row, codes, kept, writer)
+    with resumable_folder(Path(output_dir)) as folder:
+        reader = ShardReader(index)
+        identity = codec.identity()
+        work = ShardWork(
+            reader,
+            folded(codec),
+            identity,
+            (folder / WORK).absolute(),
+            batch_size,
+            precision,
+            workers.device,
+        )
+        failures = encode_all(work, workers)
+        statistics = CodeStatistics(codec.n_q, codec.card)
+        writer = pack(work, folder, keep_audio, shard_mb, statistics)
         if statistics.n_samples == 0:
-            raise UserError(
+            raise NothingUsable(
                 f"none of {len(index)} segments in {dataset} could be read ({failures[0]})"
             )
         lines = [json.dumps(failure, ensure_ascii=False) + "\n" for failure in failures]
         (folder / "failures.jsonl").write_text("".join(lines), encoding="utf-8")
-        return writer.close(describe(index, codec, statistics, keep_audio, len(failures)))
+        info = describe(index, codec, identity, statistics, keep_audio, len(failures))
+        return writer.close(info | {"precision": precision})
+
+
+def folded(codec: Any) -> Any:
+    """The codec without weight norm: faster, and workers can be sent it."""
+    from musicgen_train.codec.encodec import Encodec
+    from musicgen_train.codec.folding import fold_weight_norm
+    from musicgen_train.codec.stereo import StereoCodec
+
+    if isinstance(codec, StereoCodec):
+        return StereoCodec(fold_weight_norm(codec.mono))
+    return fold_weight_norm(codec) if isinstance(codec, Encodec) else codec
 
 
 def check_codec(index: "DatasetIndex", codec: Any) -> None:
@@ -80,54 +101,56 @@ def check_codec(index: "DatasetIndex", codec: Any) -> None:
         raise UserError(f"the codec has {codec.card} codes a codebook; at most 65536 can be stored")
 
 
-def encode_all(
-    reader: "ShardReader", codec: Any, batch_size: int, failures: list[dict[str, str]]
-) -> Iterator[tuple[int, np.ndarray]]:
-    """Yield (row, codes uint16 [K, T]) in order; only segments of equal length share a batch."""
-    import torch
-
+def encode_all(work: "ShardWork", workers: "Executor") -> list[dict[str, str]]:
+    """Write the part of every shard; return what could not be read, in the dataset's order."""
+    from data_prep.parts import remove_unfinished
     from data_prep.progress import progress_bar
+    from data_prep.workers import WorkerDied
 
-    readable = read_all(reader, failures)
-    device = next(codec.parameters()).device
-    with progress_bar("tokenising", len(reader.index)) as advance, torch.inference_mode():
-        for _, group in itertools.groupby(readable, key=lambda item: item[1].shape[-1]):
-            while batch := list(itertools.islice(group, batch_size)):
-                codes = codec.encode(torch.stack([wav for _, wav in batch]).to(device)).cpu()
-                assert codes.min() >= 0 and codes.max() < codec.card, (codes.max(), codec.card)
-                for (row, _), sample_codes in zip(batch, codes, strict=True):
-                    yield row, sample_codes.numpy().astype(np.uint16)
-                    advance(f"{len(failures)} failed" if failures else "")
-
-
-def read_all(
-    reader: "ShardReader", failures: list[dict[str, str]]
-) -> Iterator[tuple[int, "Tensor"]]:
-    """Yield (row, wav [C, N]) of each readable segment; report the others in `failures`."""
-    from musicgen_train.data.audio import decode_flac
-
-    for row in range(len(reader.index)):
-        try:
-            wav = decode_flac(reader.read(row, "flac"))
-            expected = round(reader.index.duration[row] * reader.index.info["sample_rate"])
-            if wav.shape[1] != expected:
-                raise ValueError(f"{wav.shape[1]} samples instead of {expected}")
-        except Exception as error:
-            failures.append({"sample": reader.index.key(row), "reason": str(error).strip()})
-            continue
-        yield row, wav
+    remove_unfinished(work.folder)
+    index = work.reader.index
+    hours = np.bincount(index.shard, index.duration, len(index.info["shards"])) / 3600
+    failures: dict[int, list[dict[str, str]]] = {}
+    with progress_bar("tokenising", float(hours.sum())) as bar:
+        done = 0.0
+        for shard, report in workers.run(work, range(len(hours))):
+            if isinstance(report, WorkerDied):
+                raise UserError(
+                    f"shard {shard} of {index.folder}: {report}; use a smaller batch_size or fewer "
+                    "workers, and run this again: what is finished is kept"
+                )
+            failures[shard] = report["failures"]
+            done += float(hours[shard])
+            n_failed = sum(map(len, failures.values()))
+            note = f"{done:.1f} h, {3600 * done / bar.seconds:.0f}× real time, {n_failed} failed"
+            bar.advance(float(hours[shard]), note)
+    return [failure for shard in sorted(failures) for failure in failures[shard]]
 
 
-def copy_sample(
-    reader: "ShardReader", row: int, codes: np.ndarray, kept: list[str], writer: "DatasetWriter"
-) -> None:
-    from data_prep.segmenting import npy_bytes
+def pack(
+    work: "ShardWork",
+    folder: Path,
+    keep_audio: bool,
+    shard_mb: float,
+    statistics: "CodeStatistics",
+) -> "DatasetWriter":
+    """Join the codes with what else belongs to each segment, in the dataset's order."""
+    from data_prep.parts import npy_array, part_path, read_samples
     from musicgen_train.data.index import SPLITS
+    from musicgen_train.data.shards import DatasetWriter
 
-    index = reader.index
-    files = {name: reader.read(row, name) for name in kept}
-    files["codes.npy"] = npy_bytes(codes, np.uint16)
-    writer.write(index.key(row), files, SPLITS[index.split[row]], float(index.duration[row]))
+    index = work.reader.index
+    kept = ["json", *(["flac"] if keep_audio else [])]
+    kept += [name for name in index.members if name == "chroma.npy"]
+    writer = DatasetWriter(folder, sorted([*kept, "codes.npy"]), int(shard_mb * 2**20))
+    for shard in range(len(index.info["shards"])):
+        for files in read_samples(part_path(work.folder, work.key(shard))):
+            row = int(files.pop("row"))
+            statistics.add(npy_array(files["codes.npy"]), is_train=bool(index.split[row] == 0))
+            files |= {name: work.reader.read(row, name) for name in kept}
+            duration = float(index.duration[row])
+            writer.write(index.key(row), files, SPLITS[index.split[row]], duration)
+    return writer
 
 
 class CodeStatistics:
@@ -156,12 +179,16 @@ class CodeStatistics:
 
 
 def describe(
-    index: "DatasetIndex", codec: Any, statistics: CodeStatistics, keep_audio: bool, n_failed: int
+    index: "DatasetIndex",
+    codec: Any,
+    identity: str,
+    statistics: CodeStatistics,
+    keep_audio: bool,
+    n_failed: int,
 ) -> dict[str, Any]:
     """The source's dataset.json with the codec's part added."""
     from data_prep.prepare import settings_hash
 
-    identity = codec.identity()
     return {
         **index.info,
         "codec_identity": identity,
@@ -173,7 +200,7 @@ def describe(
         "unreadable_segments": n_failed,
         "source_fingerprint": index.fingerprint,
         "settings_hash": settings_hash(
-            {"source": index.info["settings_hash"], "codec": identity, "keep_audio": keep_audio}
+            {"source": index.info.get("settings_hash"), "codec": identity, "keep_audio": keep_audio}
         ),
     }
 

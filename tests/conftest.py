@@ -39,7 +39,7 @@ def datasets(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     for artist in ("ada", "bo", "cy", "dee"):
         for title in ("one", "two"):
             write_track(root / "library", artist, title, 5.0)
-    settings = {"chroma_window": 1024, "chroma_hop": 256, "num_workers": 0}
+    settings = {"chroma_window": 1024, "chroma_hop": 256, "num_workers": 0, "duplicates": "none"}
     prepare(root / "library", root / "audio", sample_rate=2000, segment_duration=1.0,
             min_duration=0.5, **settings)  # fmt: skip
     torch.manual_seed(0)

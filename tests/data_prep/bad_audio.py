@@ -189,7 +189,7 @@ def _no_music() -> Files:
 
 
 def _copies(folder: Path) -> dict[str, str]:
-    wav = music(100)
+    wav = (32767 * music(100)).astype(np.int16)  # the formats round floats differently
     (folder / "copy_a.wav").write_bytes(encoded(wav))
     (folder / "copy_b.wav").write_bytes(encoded(wav))
     (folder / "copy_c.flac").write_bytes(encoded(wav, "FLAC"))

@@ -1,20 +1,29 @@
+import errno
 import json
+import os
+import signal
 import subprocess
 import sys
+import threading
+import time
 from collections import defaultdict
 from typing import Any
 
+import fsspec
 import numpy as np
 import pytest
 import soundfile
 import torch
 import webdataset
 
+from data_prep import tracks
+from data_prep.library import printable
 from data_prep.prepare import prepare, summary
 from musicgen_train.data.audio import decode_flac
 from musicgen_train.data.index import load_index
 from musicgen_train.data.shards import ShardReader
 from musicgen_train.errors import UserError
+from tests.data_prep.bad_audio import make_bad_audio
 from tests.data_prep.small_library import (
     PITCHES,
     SOURCE_RATE,
@@ -30,6 +39,8 @@ SMALL: dict[str, Any] = {
     "min_duration": 0.5,
     "chroma_window": 4096,
     "chroma_hop": 1024,
+    "max_silence": None,
+    "duplicates": "none",  # these tones are all alike
     "num_workers": 0,
 }
 
@@ -52,6 +63,8 @@ def test_every_file_and_every_second_is_accounted_for(library, tmp_path):
     failures = failures_of(tmp_path / "out")
     assert failures["noise.wav"]["status"] == "failed"
     assert "cannot be decoded" in failures["noise.wav"]["reason"]
+    assert sum(info["reasons"].values()) == 2
+    assert info["other_files"] == {}
     assert failures["eve/brief.flac"]["status"] == "filtered"
     assert "10 files = 8 prepared + 1 filtered + 1 failed" in summary(info, "out")
 
@@ -228,3 +241,145 @@ def test_the_command_reports_a_missing_folder_in_one_line_with_status_2(tmp_path
     assert (
         done.stderr.strip() == f"error: {tmp_path}/none: no such folder of music; check input_dir"
     )
+
+
+def texts(folder):
+    """The description of every track in a dataset."""
+    reader = ShardReader(load_index(folder))
+    metadata = [json.loads(reader.read(row, "json")) for row in range(len(reader.index))]
+    return {entry["track_id"]: entry.get("description") for entry in metadata}
+
+
+def test_a_table_describes_tracks_and_their_own_json_comes_first(library, tmp_path):
+    (library / "ada/one.json").unlink()
+    table = tmp_path / "songs.csv"
+    table.write_text("file,description,artist\nada/one.flac,from the table,ada\nbo/two,no,bo\n")
+    prepare(library, tmp_path / "out", metadata=table, **SMALL)
+    described = texts(tmp_path / "out")
+    assert described["ada__one"] == "from the table"
+    assert described["bo__two"] == "two by bo"
+
+
+def test_tracks_that_are_tagged_with_vocals_are_left_out_and_listed(library, tmp_path):
+    sidecar = {"artist": "ada", "instrument": ["piano", "Female Vocals"]}
+    (library / "ada/one.json").write_text(json.dumps(sidecar))
+    info = prepare(library, tmp_path / "out", exclude_tags=["vocals"], **SMALL)
+    assert info["tracks"] == {"files": 8, "kept": 7, "filtered": 1, "failed": 0}
+    assert "is tagged with vocals" in failures_of(tmp_path / "out")["ada/one.flac"]["reason"]
+
+
+def test_copies_of_a_track_are_left_out_and_name_it(tmp_path):
+    library = tmp_path / "library"
+    noise = np.random.default_rng(0).normal(size=(2, 6 * SOURCE_RATE)) * 3000
+    noise = noise.astype(np.int16)
+    library.mkdir()
+    soundfile.write(library / "a.wav", noise[0], SOURCE_RATE)
+    soundfile.write(library / "copy.flac", noise[0], SOURCE_RATE)
+    soundfile.write(library / "other.wav", noise[1], SOURCE_RATE)
+    info = prepare(library, tmp_path / "out", **SMALL | {"duplicates": "exact"})
+    assert info["tracks"] == {"files": 3, "kept": 2, "filtered": 1, "failed": 0}
+    reason = failures_of(tmp_path / "out")["copy.flac"]["reason"]
+    assert reason == "is a duplicate (of a.wav)"
+
+
+def test_kept_work_is_not_done_again_and_new_metadata_costs_none(library, tmp_path, monkeypatch):
+    settings = SMALL | {"work_dir": tmp_path / "work"}
+    prepare(library, tmp_path / "one", **settings)
+    (library / "ada/one.json").write_text(json.dumps({"description": "new", "artist": "ada"}))
+    write_track(library, "eve", "fresh", 5.0)
+    worked = []
+    original = tracks.segment_track
+    monkeypatch.setattr(
+        tracks, "segment_track", lambda path, *rest: worked.append(path) or original(path, *rest)
+    )
+    prepare(library, tmp_path / "two", **settings)
+    assert [path.name for path in worked] == ["fresh.flac"]
+    monkeypatch.undo()
+    assert texts(tmp_path / "two")["ada__one"] == "new"
+    prepare(library, tmp_path / "three", **SMALL)
+    assert files_of(tmp_path / "two") == files_of(tmp_path / "three")
+
+
+def test_a_file_that_changed_is_prepared_anew(library, tmp_path):
+    settings = SMALL | {"work_dir": tmp_path / "work"}
+    prepare(library, tmp_path / "one", **settings)
+    write_track(library, "ada", "one", 2.5)
+    prepare(library, tmp_path / "two", **settings)
+    prepare(library, tmp_path / "three", **SMALL)
+    assert files_of(tmp_path / "two") == files_of(tmp_path / "three")
+
+
+def test_a_full_disk_stops_the_run_and_keeps_what_is_finished(library, tmp_path, monkeypatch):
+    original, calls = tracks.segment_track, []
+
+    def fills_up(*arguments):
+        calls.append(arguments)
+        if len(calls) > 3:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return original(*arguments)
+
+    monkeypatch.setattr(tracks, "segment_track", fills_up)
+    with pytest.raises(UserError, match="make room and run this again"):
+        prepare(library, tmp_path / "out", **SMALL)
+    monkeypatch.undo()
+    assert not (tmp_path / "out").exists()
+    prepare(library, tmp_path / "out", **SMALL)
+    prepare(library, tmp_path / "straight", **SMALL)
+    assert files_of(tmp_path / "out") == files_of(tmp_path / "straight")
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_a_bucket_gives_the_same_dataset_as_a_folder(library, tmp_path):
+    memory = fsspec.filesystem("memory")
+    memory.put(str(library), "/bucket", recursive=True)
+    try:
+        prepare("memory://bucket", tmp_path / "remote", **SMALL)
+    finally:
+        memory.rm("/bucket", recursive=True)
+    prepare(library, tmp_path / "local", **SMALL)
+    assert files_of(tmp_path / "remote") == files_of(tmp_path / "local")
+
+
+@pytest.mark.slow
+def test_ray_gives_the_same_bytes_as_processes(library, tmp_path):
+    prepare(library, tmp_path / "one", **SMALL | {"num_workers": 2})
+    prepare(library, tmp_path / "two", executor="ray", **SMALL | {"num_workers": 2})
+    assert files_of(tmp_path / "one") == files_of(tmp_path / "two")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("executor", ["local", "ray"])
+def test_a_worker_killed_during_the_run_changes_nothing(tmp_path, executor):
+    for number in range(16):
+        write_track(tmp_path / "library", "ada", f"song{number}", 20.0)
+    settings = SMALL | {"num_workers": 2, "executor": executor}
+    prepare(tmp_path / "library", tmp_path / "straight", **settings)
+    killer = threading.Thread(target=kill_a_worker, args=(tmp_path / ".out.partial",))
+    killer.start()
+    prepare(tmp_path / "library", tmp_path / "out", **settings)
+    killer.join()
+    assert files_of(tmp_path / "out") == files_of(tmp_path / "straight")
+
+
+def kill_a_worker(partial):
+    """Kill the process that writes the first unfinished part."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        for path in partial.rglob("*.tmp"):
+            os.kill(int(path.name.split(".")[-2]), signal.SIGKILL)
+            return
+        time.sleep(0.001)
+    raise AssertionError("no worker was seen at work")
+
+
+def test_every_kind_of_bad_audio_is_listed_and_none_stops_the_run(tmp_path):
+    expected = make_bad_audio(tmp_path / "library")
+    assert len(expected) >= 35
+    info = prepare(tmp_path / "library", tmp_path / "out", **SMALL | {"duplicates": "exact"})
+    failures = failures_of(tmp_path / "out")
+    reader = ShardReader(load_index(tmp_path / "out"))
+    kept = {json.loads(reader.read(row, "json"))["file"] for row in range(len(reader.index))}
+    found = {name: entry["reason"].split(" (")[0] for name, entry in failures.items()}
+    found |= dict.fromkeys(kept, "kept")
+    assert found == {printable(name): outcome for name, outcome in expected.items()}
+    assert info["tracks"]["files"] == len(expected)

@@ -40,7 +40,7 @@ class LevelCodec(nn.Module):
 @pytest.fixture
 def dataset(library, tmp_path):
     prepare(library, tmp_path / "audio", sample_rate=8000, segment_duration=2.0, min_duration=0.5,
-            chroma_window=4096, chroma_hop=1024, num_workers=0)  # fmt: skip
+            chroma_window=4096, chroma_hop=1024, num_workers=0, duplicates="none")  # fmt: skip
     return tmp_path / "audio"
 
 

@@ -1,0 +1,98 @@
+"""Run one function over many jobs on a Ray cluster, with the same results as in processes."""
+
+import logging
+import os
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, TypeVar
+
+from data_prep.workers import TRIES, WorkerDied
+from musicgen_train.errors import UserError
+
+Job = TypeVar("Job")
+Result = TypeVar("Result")
+
+
+def run_on_ray(
+    function: Callable[[Job], Result],
+    jobs: Iterable[Job],
+    num_workers: int,
+    device: str = "cpu",
+    address: str | None = None,
+    gpus_per_worker: float = 1.0,
+) -> Iterator[tuple[Job, Result | WorkerDied]]:
+    """Yield (job, result) as they finish, from `num_workers` actors of one CPU each.
+
+    address: of a running cluster ("auto" finds one); None starts Ray on this machine. With device
+    "cuda" each actor also reserves `gpus_per_worker` GPUs. Ray replaces an actor that dies.
+    """
+    ray = _start(address, max(num_workers, 1))
+    actor_class = ray.remote(
+        num_cpus=1,
+        num_gpus=gpus_per_worker if device == "cuda" else 0,
+        max_restarts=-1,
+        max_task_retries=TRIES - 1,
+    )(_Actor)
+    actors = [actor_class.remote(function) for _ in range(max(num_workers, 1))]
+    remaining = iter(jobs)
+    pending: dict[Any, tuple[Any, Job]] = {}  # reference -> actor, job
+
+    def give(actor: Any) -> None:
+        for job in remaining:
+            pending[actor.run.remote(job)] = actor, job
+            return
+
+    try:
+        for actor in actors:
+            give(actor)
+        while pending:
+            (done,), _ = ray.wait(list(pending), num_returns=1)
+            actor, job = pending.pop(done)
+            try:
+                result = ray.get(done)
+            except ray.exceptions.RayActorError:
+                result = WorkerDied()
+            except ray.exceptions.RayTaskError as error:
+                raise error.cause from None
+            yield job, result
+            give(actor)
+    finally:
+        for actor in actors:
+            ray.kill(actor)
+        if address is None:
+            ray.shutdown()
+
+
+class _Actor:
+    """A worker: it keeps its models between jobs."""
+
+    def __init__(self, function: Callable) -> None:
+        import torch
+
+        torch.set_num_threads(1)
+        self.function = function
+
+    def run(self, job: Any) -> Any:
+        return self.function(job)
+
+
+def _start(address: str | None, num_cpus: int) -> Any:
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    try:
+        import ray
+    except ImportError:
+        raise UserError(
+            "executor=ray needs Ray: pip install 'musicgen_train[ray]', or use executor=local"
+        ) from None
+    if ray.is_initialized():
+        return ray
+    options = {"num_cpus": num_cpus, "include_dashboard": False} if address is None else {}
+    try:
+        ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False, **options)
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise UserError(
+            f"the Ray cluster {address} cannot be reached ({reason}); start one, or leave "
+            "ray_address out"
+        ) from None
+    return ray
