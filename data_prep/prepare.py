@@ -149,7 +149,7 @@ def run_all(
             seconds += report.duration
             speed = f"{seconds / 3600:.1f} h, {seconds / bar.seconds:.0f}× real time"
             bar.advance(
-                job.track.size, f"{len(reports)} of {len(tracks)}, {speed}, {n_failed} failed"
+                job.track.size, f"{len(reports)}/{len(tracks)} files, {speed}, {n_failed} failed"
             )
     return reports
 
