@@ -1,0 +1,223 @@
+"""Our loader beside a plain webdataset pipeline that reads the same shards.
+
+python -m benchmarks.data_loading [--rounds 5 --workers 2 --output FILE.json]
+
+Samples are 30 s of 32 kHz mono: codes [4, 1500] with chroma and metadata, and FLAC. Both read them
+in turn in one process, from the page cache; figures are medians over rounds. webdataset shuffles
+within a buffer, where ours is a shuffle of everything.
+"""
+
+import argparse
+import io
+import json
+import platform
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.memory import in_fresh_process
+
+SECONDS, RATE, FRAME_RATE, HOP = 30.0, 32000, 50.0, 4096
+BATCH = 64
+NEEDED = 3 * BATCH  # samples/s: a GPU that trains `small` takes at most 3 such steps per second
+CODES_SAMPLES, AUDIO_SAMPLES = 4096, 128
+INFO = {
+    "sample_rate": RATE, "channels": 1, "segment_duration": SECONDS, "codec_identity": "none",
+    "n_q": 4, "card": 2048, "frame_rate": FRAME_RATE, "chroma": {"hop": HOP},
+}  # fmt: skip
+METADATA = {
+    "description": "A warm acoustic guitar with soft piano chords, slow and calm.",
+    "title": "Evening", "artist": "Somebody", "genre": ["folk"], "moods": ["calm", "warm"],
+    "instrument": ["guitar", "piano"], "bpm": 84, "key": "D major", "track_id": "0" * 32,
+    "offset": 30.0, "duration": SECONDS, "loudness": -16.2, "silence": 0.0,
+}  # fmt: skip
+
+
+def write_shards(folder: Path, kind: str, n_samples: int) -> Path:
+    from musicgen_train.data.shards import DatasetWriter
+
+    folder.mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    content = "codes.npy" if kind == "codes" else "flac"
+    writer = DatasetWriter(folder, ["chroma.npy", content, "json"], shard_bytes=32 << 20)
+    music = flac_music() if kind == "audio" else b""
+    for number in range(n_samples):
+        codes = rng.integers(0, 2048, (4, round(SECONDS * FRAME_RATE)), np.uint16)
+        chroma = rng.random((1 + round(SECONDS * RATE) // HOP, 12), np.float32)
+        files = {
+            content: npy(codes) if kind == "codes" else music,
+            "chroma.npy": npy(chroma.astype(np.float16)),
+            "json": json.dumps(METADATA).encode(),
+        }
+        writer.write(f"{number:08d}", files, "train", SECONDS)
+    writer.close(dict(INFO))
+    return folder
+
+
+def flac_music() -> bytes:
+    """Chords with noise at -50 dB, about as hard to pack as music: 0.6 of its PCM."""
+    import torch
+
+    from musicgen_train.data.audio import encode_flac
+
+    rng = np.random.default_rng(0)
+    time_ = np.arange(round(SECONDS * RATE)) / RATE
+    notes = [np.sin(2 * np.pi * 110 * 2 ** (n / 12) * time_) * np.exp(-(time_ % (1 + n / 7)))
+             for n in (0, 4, 7, 12, 16, 19)]  # fmt: skip
+    wav = sum(notes) / 12 + rng.normal(0, 10 ** (-50 / 20), len(time_))
+    return encode_flac(torch.from_numpy(wav[None]).float().clamp(-1, 1), RATE)
+
+
+def npy(array: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    np.save(buffer, array)
+    return buffer.getvalue()
+
+
+def ours(folder: Path, kind: str, crop: float | None, workers: int) -> Iterable[Any]:
+    from musicgen_train.data.datamodule import MusicDataModule
+
+    batch = BATCH if kind == "codes" else 16
+    return MusicDataModule(folder, kind, batch, crop, workers).train_dataloader()
+
+
+def webdataset(folder: Path, kind: str, crop: float | None, workers: int) -> Iterable[Any]:
+    """The pipeline of webdataset's README: shuffle, decode, batch."""
+    import soundfile
+    import torch
+    import webdataset as wds
+    from torch.utils.data import DataLoader
+
+    rng = np.random.default_rng(0)
+
+    def decode(sample: dict[str, Any]) -> tuple[Any, ...]:
+        if kind == "codes":
+            codes = np.load(io.BytesIO(sample["codes.npy"])).astype(np.int64)
+            content = torch.from_numpy(codes)
+        else:
+            wav, _ = soundfile.read(io.BytesIO(sample["flac"]), dtype="float32", always_2d=True)
+            length = round((crop or SECONDS) * RATE)
+            start = rng.integers(len(wav) - length + 1)
+            content = torch.from_numpy(wav[start : start + length].T.copy())
+        chroma = np.load(io.BytesIO(sample["chroma.npy"])).astype(np.float32)
+        return content, torch.from_numpy(chroma), json.loads(sample["json"]), sample["__key__"]
+
+    def collate(samples: list[tuple[Any, ...]]) -> tuple[Any, ...]:
+        contents, chromas, metadata, keys = zip(*samples, strict=True)
+        return torch.stack(contents), torch.stack(chromas), list(metadata), list(keys)
+
+    shards = [str(path) for path in sorted(folder.glob("*.tar"))]
+    dataset = wds.WebDataset(
+        shards, resampled=True, shardshuffle=False, nodesplitter=wds.split_by_node
+    )  # type: ignore[attr-defined]
+    batch = BATCH if kind == "codes" else 16
+    dataset = dataset.shuffle(256 if kind == "codes" else 32).map(decode)
+    dataset = dataset.batched(batch, collation_fn=collate)
+    return DataLoader(dataset, batch_size=None, num_workers=workers)
+
+
+def rate(batches: Iterable[Any], n_batches: int) -> float:
+    """Samples/s, the start of workers and the filling of buffers not counted."""
+    iterator = iter(batches)
+    for _ in range(4):
+        next(iterator)
+    began = time.perf_counter()
+    n_samples = sum(len(next(iterator)[0]) for _ in range(n_batches))
+    return n_samples / (time.perf_counter() - began)
+
+
+def compare(
+    folder: Path, kind: str, crop: float | None, workers: int, rounds: int
+) -> dict[str, float]:
+    n_batches = 96 if kind == "codes" else 12
+    loaders: dict[str, Callable[..., Iterable[Any]]] = {"ours": ours, "webdataset": webdataset}
+    rates: dict[str, list[float]] = {name: [] for name in loaders}
+    for _ in range(rounds):
+        for name, make in loaders.items():
+            rates[name].append(rate(make(folder, kind, crop, workers), n_batches))
+    ratios = [a / b for a, b in zip(rates["ours"], rates["webdataset"], strict=True)]
+    medians = {name: round(statistics.median(found), 1) for name, found in rates.items()}
+    return medians | {"ratio": round(statistics.median(ratios), 2)}
+
+
+def index_memory(n_samples: int) -> dict[str, float]:
+    """Seconds to write and open an index of so many samples, its MiB, and those of an order."""
+    from musicgen_train.data.index import INFO_NAME, load_index, save_index
+    from musicgen_train.data.order import epoch_order
+
+    rows = np.arange(n_samples)
+    size = np.tile(np.array([5768, 12128, 420]), (n_samples, 1))
+    arrays = {
+        "keys": np.char.add(np.char.zfill(rows.astype("S8"), 24), b"_000"),
+        "shard": (rows // 10000).astype(np.int32),
+        "split": np.zeros(n_samples, np.uint8),
+        "duration": np.full(n_samples, SECONDS),
+        "members": np.array([b"chroma.npy", b"codes.npy", b"json"]),
+        "offset": (rows % 10000)[:, None] * 22016 + np.array([512, 7168, 20480]),
+        "size": size,
+    }
+    shards = [{"bytes": 1 << 28, "sha256": "0"}] * (n_samples // 10000 + 1)
+    with tempfile.TemporaryDirectory() as folder:
+        fingerprint = save_index(Path(folder), arrays, [shard["sha256"] for shard in shards])
+        info = {"format_version": 1, "shards": shards, "fingerprint": fingerprint}
+        (Path(folder) / INFO_NAME).write_text(json.dumps(info))
+        del arrays, size, rows
+        before, began = _resident_mib(), time.perf_counter()
+        index = load_index(folder)
+        opened = time.perf_counter() - began
+        held = _resident_mib() - before
+        began = time.perf_counter()
+        order = epoch_order(len(index), 0, 0)
+        return {
+            "open s": round(opened, 2),
+            "index MiB": round(held),
+            "order s": round(time.perf_counter() - began, 2),
+            "order MiB": round(order.nbytes / 2**20),
+        }
+
+
+def _resident_mib() -> float:
+    status = Path("/proc/self/status").read_text()
+    return int(status.split("VmRSS:")[1].split()[0]) / 2**10
+
+
+def measure(folder: Path, rounds: int = 5, workers: int = 2) -> dict[str, Any]:
+    """Samples/s of both loaders on shards that are written to `folder`."""
+    codes = write_shards(folder / "codes", "codes", CODES_SAMPLES)
+    audio = write_shards(folder / "audio", "audio", AUDIO_SAMPLES)
+    tasks = {
+        "codes": (codes, "codes", None),
+        "audio, whole": (audio, "audio", None),
+        "audio, crops of 1 s": (audio, "audio", 1.0),
+    }
+    results: dict[str, Any] = {"machine": platform.processor() or platform.machine()}
+    for name, (path, kind, crop) in tasks.items():
+        for n in (0, workers):
+            results[f"{name}, {n} workers"] = compare(path, kind, crop, n, rounds)
+    fastest = results[f"codes, {workers} workers"]["ours"]
+    results["codes, times what a GPU takes"] = round(fastest / NEEDED, 1)
+    results["index of 1 M samples"] = in_fresh_process(index_memory, 1_000_000)
+    return results
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--output", type=Path)
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        results = measure(Path(folder), arguments.rounds, arguments.workers)
+    for name, value in results.items():
+        print(f"{name}: {value}")
+    if arguments.output:
+        arguments.output.write_text(json.dumps(results, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
