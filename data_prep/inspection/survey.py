@@ -1,0 +1,67 @@
+"""All that is found out about a dataset, before it is shown."""
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from data_prep.inspection.checks import Checks, check_samples
+from data_prep.inspection.failures import Failures, read_failures
+from data_prep.inspection.reading import choose_rows, collect_statistics, read_json, reading
+from data_prep.inspection.statistics import Statistics
+from musicgen_train.data.index import DatasetIndex
+
+
+class Sample(NamedTuple):
+    """A random segment, whole."""
+
+    key: str
+    split: int
+    duration: float  # seconds
+    metadata: dict[str, Any]
+    flac: bytes  # empty if the dataset holds no audio
+
+
+@dataclass(frozen=True)
+class Survey:
+    """A dataset's index with what its segments, its failures and its random samples tell."""
+
+    name: str
+    index: DatasetIndex
+    statistics: Statistics
+    failures: Failures
+    checks: Checks
+    samples: list[Sample]
+
+    @property
+    def info(self) -> dict[str, Any]:
+        return self.index.info
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether every segment was read."""
+        return self.statistics.n == len(self.index)
+
+    @property
+    def has_codes(self) -> bool:
+        return "codes.npy" in self.index.members
+
+
+def survey(
+    index: DatasetIndex,
+    n_players: int = 12,
+    n_samples: int | None = None,
+    n_checked: int = 100,
+    seed: int = 0,
+) -> Survey:
+    """Look at n_samples segments' metadata (None: all, or 1000 of a URL), decode n_checked ones."""
+    statistics = collect_statistics(index, n_samples, seed)
+    failures = read_failures(index.folder)
+    with reading(index, page_bytes=1 << 20) as reader:
+        checks = check_samples(index, reader, choose_rows(index, n_checked, seed).tolist())
+        samples = []
+        for row in choose_rows(index, n_players, seed + 1).tolist():
+            flac = reader.read(row, "flac") if reader.has("flac") else b""
+            metadata = read_json(reader, row) or {}
+            key, split, duration = index.key(row), int(index.split[row]), float(index.duration[row])
+            samples.append(Sample(key, split, duration, metadata, flac))
+    name = str(index.folder).rstrip("/").rsplit("/", 1)[-1]
+    return Survey(name, index, statistics, failures, checks, samples)
