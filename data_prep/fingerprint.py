@@ -4,13 +4,13 @@ Haitsma & Kalker, "A Highly Robust Audio Fingerprinting System" (ISMIR 2002): wh
 of energy between neighbouring bands of a semitone grows or falls from frame to frame.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from musicgen_train.data.audio_blocks import resample_blocks
+from data_prep.frames import mono_frames
 
 RATE = 5000  # Hz
 WINDOW = 2048  # samples
@@ -18,7 +18,6 @@ HOP = 256  # samples; the paper's is 58, for queries of 3 s, at four times the s
 WORDS_PER_SECOND = RATE / HOP
 _LOWEST, _HIGHEST, _BANDS = 300.0, 2000.0, 33
 _SILENCE = 1e-10  # energy of a frame's bands, in full scale squared
-_FRAMES = 256  # at once
 
 
 def fingerprint(blocks: Iterable[Tensor], sample_rate: int) -> np.ndarray:
@@ -27,9 +26,9 @@ def fingerprint(blocks: Iterable[Tensor], sample_rate: int) -> np.ndarray:
     The sizes of the blocks change nothing. Shorter than 0.5 s: empty.
     """
     words, before = [], None
-    bands = _bands()
-    for frames in _frames(resample_blocks(_mono(blocks), sample_rate, RATE)):
-        energy = torch.fft.rfft(frames * torch.hann_window(WINDOW)).abs().square() @ bands
+    bands, hann = _bands(), torch.hann_window(WINDOW)
+    for frames in mono_frames(blocks, sample_rate, RATE, WINDOW, HOP):
+        energy = torch.fft.rfft(frames * hann).abs().square() @ bands
         if before is not None:
             energy = torch.cat([before, energy])
         before = energy[-1:]
@@ -51,19 +50,3 @@ def _bands() -> Tensor:
     edges = np.geomspace(_LOWEST, _HIGHEST, _BANDS + 1)
     band = np.digitize(np.fft.rfftfreq(WINDOW, 1 / RATE), edges) - 1
     return torch.from_numpy((band[:, None] == np.arange(_BANDS)).astype(np.float32))
-
-
-def _mono(blocks: Iterable[Tensor]) -> Iterator[Tensor]:
-    return (block.float().mean(0, keepdim=True) for block in blocks)
-
-
-def _frames(blocks: Iterable[Tensor]) -> Iterator[Tensor]:
-    """Overlapping frames [n, WINDOW] of blocks [1, n]."""
-    held = torch.zeros(0)
-    for block in blocks:
-        held = torch.cat([held, block[0]])
-        while len(held) >= WINDOW + (_FRAMES - 1) * HOP:
-            yield held[: WINDOW + (_FRAMES - 1) * HOP].unfold(0, WINDOW, HOP)
-            held = held[_FRAMES * HOP :]
-    if len(held) >= WINDOW:
-        yield held.unfold(0, WINDOW, HOP)
