@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.data_prep.small_library import write_track
+from tests.data_prep.small_library import write_song
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -30,8 +30,8 @@ def clone(tmp_path_factory):
     for name in ("train.py", "evaluate.py", "conf", "data_prep", "musicgen_train"):
         (root / name).symlink_to(ROOT / name)
     for artist in ("ada", "bo", "cy", "dee", "eve"):
-        write_track(root / "my_songs", artist, "one", 25.0)
-    write_track(root, "my_songs", "song", 3.0)
+        write_song(root / "my_songs", artist, "one", 25.0)
+    write_song(root, "my_songs", "song", 3.0)
     return root
 
 

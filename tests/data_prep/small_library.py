@@ -2,6 +2,7 @@
 
 import io
 import json
+import math
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +30,23 @@ def write_track(
         sidecar["stems"] = {name: f"{title}.stems/{name}.flac" for name in stems}
         for name, part in parts.items():
             soundfile.write(home / sidecar["stems"][name], part, SOURCE_RATE)
+    (home / f"{title}.json").write_text(json.dumps(sidecar))
+    return home / f"{title}.flac"
+
+
+def write_song(folder: Path, artist: str, title: str, seconds: float) -> Path:
+    """A track of random notes with its sidecar, unlike any other title's."""
+    home = folder / artist
+    home.mkdir(parents=True, exist_ok=True)
+    rng = np.random.default_rng([*artist.encode(), *title.encode()])
+    n_notes = math.ceil(4 * seconds)
+    pitch = np.repeat(220 * 2 ** (rng.integers(0, 24, n_notes) / 12), SOURCE_RATE // 4)
+    pitch = pitch[: int(seconds * SOURCE_RATE)]
+    wav = 0.3 * np.sin(2 * np.pi * np.cumsum(pitch) / SOURCE_RATE) + 0.01 * rng.normal(
+        size=len(pitch)
+    )
+    soundfile.write(home / f"{title}.flac", np.stack([wav, wav], 1), SOURCE_RATE)
+    sidecar = {"title": title, "artist": artist, "description": f"{title} by {artist}"}
     (home / f"{title}.json").write_text(json.dumps(sidecar))
     return home / f"{title}.flac"
 
