@@ -90,8 +90,8 @@ def webdataset(folder: Path, kind: str, crop: float | None, workers: int) -> Ite
     """The pipeline of webdataset's README: shuffle, decode, batch."""
     import soundfile
     import torch
-    import webdataset as wds
     from torch.utils.data import DataLoader
+    from webdataset.compat import WebDataset
 
     rng = np.random.default_rng(0)
 
@@ -112,9 +112,7 @@ def webdataset(folder: Path, kind: str, crop: float | None, workers: int) -> Ite
         return torch.stack(contents), torch.stack(chromas), list(metadata), list(keys)
 
     shards = [str(path) for path in sorted(folder.glob("*.tar"))]
-    dataset = wds.WebDataset(
-        shards, resampled=True, shardshuffle=False, nodesplitter=wds.split_by_node
-    )  # type: ignore[attr-defined]
+    dataset: Any = WebDataset(shards, resampled=True, shardshuffle=False)
     batch = BATCH if kind == "codes" else 16
     dataset = dataset.shuffle(256 if kind == "codes" else 32).map(decode)
     dataset = dataset.batched(batch, collation_fn=collate)
@@ -153,7 +151,7 @@ def index_memory(n_samples: int) -> dict[str, float]:
     rows = np.arange(n_samples)
     size = np.tile(np.array([5768, 12128, 420]), (n_samples, 1))
     arrays = {
-        "keys": np.char.add(np.char.zfill(rows.astype("S8"), 24), b"_000"),
+        "keys": np.array([b"%024d_000" % row for row in range(n_samples)]),
         "shard": (rows // 10000).astype(np.int32),
         "split": np.zeros(n_samples, np.uint8),
         "duration": np.full(n_samples, SECONDS),
@@ -206,7 +204,7 @@ def measure(folder: Path, rounds: int = 5, workers: int = 2) -> dict[str, Any]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--output", type=Path)

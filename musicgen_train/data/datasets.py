@@ -17,12 +17,17 @@ def open_datasets(
     path: str | Path | Mapping[str, float],
 ) -> tuple[list[DatasetIndex], list[float]]:
     """A folder or URL, or several with their weights: -> (indexes, weights)."""
-    weights = {str(p): float(w) for p, w in path.items()} if isinstance(path, Mapping) else None
-    if weights is None:
-        return [load_index(path)], [1.0]  # type: ignore[arg-type]
-    if not weights:
+    if not isinstance(path, Mapping):
+        return [load_index(path)], [1.0]
+    if not path:
         raise UserError("data.path is empty; name a dataset")
-    indexes = [load_index(p) for p in weights]
+    for name, weight in path.items():
+        if not isinstance(weight, int | float):
+            raise UserError(
+                f"data.path: the weight of {name} is {weight!r}; give a number (on a command line, "
+                "write a URL's colon as \\:)"
+            )
+    indexes = [load_index(name) for name in path]
     first = indexes[0]
     for index in indexes[1:]:
         for name in _SHAPE:
@@ -31,7 +36,7 @@ def open_datasets(
                     f"{index.folder}: {name} is {index.info.get(name)}, but that of "
                     f"{first.folder} is {first.info.get(name)}; prepare both alike to mix them"
                 )
-    return indexes, list(weights.values())
+    return indexes, [float(weight) for weight in path.values()]
 
 
 def joint_fingerprint(indexes: Sequence[DatasetIndex], weights: Sequence[float]) -> str:

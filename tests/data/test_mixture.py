@@ -167,3 +167,5 @@ def test_datasets_that_differ_are_not_mixed(tmp_path, monkeypatch):
         MusicDataModule(dict.fromkeys(paths, 1.0))
     with pytest.raises(UserError, match="is empty"):
         MusicDataModule({})
+    with pytest.raises(UserError, match=r"weight of s3 is '//b/x: 2'; give a number"):
+        MusicDataModule({"s3": "//b/x: 2"})  # what Hydra makes of {s3://b/x: 2}
