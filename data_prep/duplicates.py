@@ -14,7 +14,7 @@ _SHORTEST = round(3 * WORDS_PER_SECOND)  # words that must overlap
 _NEIGHBOURS = 8  # tracks with the same word that each track is compared with
 _VOTES = 2  # words that two tracks share at one alignment before it is looked at
 _ALIGNMENTS = 3  # that are looked at, most votes first
-_MOST_INDEXED = 2**27  # words; of larger libraries, an even part of all words
+_MOST_INDEXED = 2**26  # words, at 44 bytes; of larger libraries, an even part of all words
 
 
 class Candidate(NamedTuple):
@@ -108,9 +108,11 @@ def _index(prints: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.nda
         words, places = np.unique(print_, return_index=True)
         scattered = words * np.uint32(2654435761)  # Knuth's multiplicative hash
         keep = (words != 0) & (scattered <= np.uint32(part * (2**32 - 1)))
-        columns.append((words[keep], np.full(keep.sum(), number), places[keep]))
+        columns.append(
+            (words[keep], np.full(keep.sum(), number, np.int32), places[keep].astype(np.int32))
+        )
     if not columns:
-        return np.zeros(0, np.uint32), np.zeros(0, int), np.zeros(0, int)
+        return np.zeros(0, np.uint32), np.zeros(0, np.int32), np.zeros(0, np.int32)
     words, numbers, places = (np.concatenate(column) for column in zip(*columns, strict=True))
     order = np.argsort(words, kind="stable")
-    return words[order], numbers[order].astype(np.int64), places[order].astype(np.int64)
+    return words[order], numbers[order], places[order]
