@@ -18,20 +18,8 @@ def model(tmp_path_factory):
     folder = tmp_path_factory.mktemp("clap")
     torch.manual_seed(0)
     vocabulary = {"<s>": 0, "<pad>": 1, "</s>": 2, "<unk>": 3}
-    for word in [
-        "This",
-        "music",
-        "is",
-        ".",
-        "Music",
-        "played",
-        "on",
-        "rock",
-        "jazz",
-        "folk",
-        "piano",
-        "flute",
-    ]:
+    words = ["This", "music", "is", ".", "Music", "played", "on", *WORDS["genre"]]
+    for word in [*words, *WORDS["instrument"]]:
         vocabulary.setdefault(word, len(vocabulary))
     tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
