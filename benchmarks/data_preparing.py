@@ -1,0 +1,199 @@
+"""Preparing and tokenising in multiples of real time per core, and where the time goes.
+
+python -m benchmarks.data_preparing [--minutes 10 --rounds 3 --output FILE.json]
+
+The music is rendered by the demo corpus: 44.1 kHz stereo, as FLAC and as MP3. Everything runs in
+processes with one thread; speeds are seconds of music per second of processor time, medians over
+rounds, so that others on the machine matter little. HT-Demucs is not part of it.
+"""
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from benchmarks.memory import in_fresh_process, peak_mib
+
+TRACK_DURATION = 150.0  # seconds
+RATE, SEGMENT_DURATION = 32000, 30.0
+SETTINGS: dict[str, Any] = {
+    "sample_rate": RATE, "segment_duration": SEGMENT_DURATION, "num_workers": 0,
+}  # fmt: skip
+RUNS: dict[str, tuple[str, dict[str, Any]]] = {
+    "mp3 to mono": ("mp3", {}),
+    "flac to mono": ("flac", {}),
+    "mp3 to stereo": ("mp3", {"channels": 2}),
+    "mp3 to mono, -16 LUFS, bpm and key": ("mp3", {"loudness": -16.0, "estimates": True}),
+}
+
+
+def render(folder: Path, minutes: float) -> dict[str, Path]:
+    """Folders of the same tracks as FLAC and as MP3, and nothing beside them."""
+    import soundfile
+
+    from data_prep.demo.corpus import Settings, write_corpus
+
+    n_tracks = max(1, round(60 * minutes / TRACK_DURATION))
+    settings = Settings(0, TRACK_DURATION, TRACK_DURATION)
+    write_corpus(folder / "corpus", settings, n_tracks, os.cpu_count() or 1)
+    folders = {kind: folder / kind for kind in ("flac", "mp3")}
+    for path in folders.values():
+        path.mkdir()
+    mixes = (path for path in (folder / "corpus").rglob("*.flac") if ".stems" not in str(path))
+    for number, path in enumerate(sorted(mixes)):
+        wav, rate = soundfile.read(path, dtype="float32")
+        soundfile.write(folders["mp3"] / f"{number}.mp3", wav, rate)
+        path.rename(folders["flac"] / f"{number}.flac")
+    return folders
+
+
+def prepare_once(music: Path, output: Path, settings: dict[str, Any]) -> dict[str, float]:
+    """Seconds of music and of processor time, and the peak of memory in MiB."""
+    from data_prep.prepare import prepare
+
+    one_thread()
+    spent = 0.0
+    for attempt in ("warm", "timed"):  # what is imported or planned on first use is no speed
+        began = time.process_time()
+        prepare(music, output / attempt, **SETTINGS, **settings)
+        spent = time.process_time() - began
+    return {"music": music_seconds(music), "spent": spent, "MiB": peak_mib()}
+
+
+def tokenize_once(dataset: Path, output: Path, preset: str) -> dict[str, float]:
+    """Seconds of music and of processor time that a random codec of a preset's shape takes."""
+    from benchmarks.codec_models import our_codec
+    from data_prep.tokenize import tokenize
+
+    one_thread()
+    codec = our_codec(preset)
+    began = time.process_time()
+    info = tokenize(dataset, output, codec)
+    return {"music": 3600 * info["hours"], "spent": time.process_time() - began, "MiB": peak_mib()}
+
+
+def stages(music: Path) -> dict[str, float]:
+    """Seconds of processor time that each stage takes alone, of all tracks."""
+    one_thread()
+    spent: dict[str, float] = {}
+    paths = sorted(music.iterdir())
+    for path in (paths[0], *paths):
+        if path == paths[0]:
+            spent = {}  # the first time warms up
+        stages_of(path, spent)
+    return spent
+
+
+def stages_of(path: Path, spent: dict[str, float]) -> None:
+    """Add the seconds of one track."""
+    from data_prep.pcm import Pcm
+    from musicgen_train.data.audio_blocks import resample_blocks
+    from musicgen_train.data.audio_file import AudioFile
+
+    def timed(name: str, work: Callable[[], Any]) -> Any:
+        began = time.process_time()
+        result = work()
+        spent[name] = spent.get(name, 0.0) + time.process_time() - began
+        return result
+
+    file = AudioFile(path)
+    pcm = Pcm(file.sample_rate, file.channels)
+    blocks = timed("decode", lambda: list(file.blocks()))
+    timed("hash", lambda: list(pcm.hear(iter(blocks))))
+    mono = timed("to mono", lambda: [block.mean(0, keepdim=True) for block in blocks])
+    wav = timed("resample", lambda: list(resample_blocks(iter(mono), file.sample_rate, RATE)))
+    for name, work in analyses(wav):
+        timed(name, work)
+
+
+def analyses(blocks: list[Any]) -> Iterator[tuple[str, Callable[[], Any]]]:
+    """What is done to a track at the dataset's rate, and to its segments: (name, the work)."""
+    import torch
+
+    from data_prep.fingerprint import fingerprint
+    from data_prep.key import estimate_key
+    from data_prep.silence import frame_levels
+    from data_prep.tempo import estimate_tempo
+    from musicgen_train.conditioning.chroma import ChromaExtractor
+    from musicgen_train.data.audio import encode_flac
+    from musicgen_train.data.loudness_meter import measure_loudness
+
+    yield "silence", lambda: frame_levels(iter(blocks), RATE)
+    segments = torch.cat(blocks, -1).split(round(RATE * SEGMENT_DURATION), -1)
+    yield "loudness", lambda: [measure_loudness(segment, RATE) for segment in segments]
+    extract = ChromaExtractor(RATE, window=16384, hop=4096)
+    yield "chroma", lambda: [extract(segment[None]) for segment in segments]
+    yield "encode flac", lambda: [encode_flac(segment, RATE) for segment in segments]
+    yield "fingerprint", lambda: fingerprint(iter(blocks), RATE)
+    yield "tempo (estimates)", lambda: estimate_tempo(iter(blocks), RATE)
+    yield "key (estimates)", lambda: estimate_key(iter(blocks), RATE)
+
+
+def one_thread() -> None:
+    import torch
+
+    torch.set_num_threads(1)
+
+
+def music_seconds(folder: Path) -> float:
+    import soundfile
+
+    return sum(soundfile.info(path).duration for path in folder.iterdir())
+
+
+def speed(once: Callable[[int], dict[str, float]], rounds: int) -> dict[str, float]:
+    """Multiples of real time per core, the median over rounds, and the most memory."""
+    found = [once(number) for number in range(rounds)]
+    times = statistics.median(result["music"] / result["spent"] for result in found)
+    return {"times real time": round(times, 1), "MiB": round(max(r["MiB"] for r in found))}
+
+
+def measure(folder: Path, minutes: float = 10.0, rounds: int = 3) -> dict[str, Any]:
+    """Speeds of preparing and tokenising, and the share of each stage; `folder` is filled."""
+    music = render(folder, minutes)
+    seconds = music_seconds(music["mp3"])
+    results: dict[str, Any] = {
+        "machine": platform.processor() or platform.machine(), "minutes": round(seconds / 60, 1),
+    }  # fmt: skip
+    for name, (kind, settings) in RUNS.items():
+        results[f"prepare, {name}"] = speed(
+            lambda n, name=name, kind=kind, settings=settings: in_fresh_process(
+                prepare_once, music[kind], folder / f"{name}{n}", settings
+            ),
+            rounds,
+        )
+    for kind, path in music.items():
+        found = [in_fresh_process(stages, path) for _ in range(rounds)]
+        results[f"stages, {kind} to mono: times real time"] = {
+            stage: round(seconds / statistics.median(spent[stage] for spent in found))
+            for stage in found[0]
+        }
+    dataset = folder / f"{next(iter(RUNS))}0" / "timed"
+    results["tokenize, EnCodec 32 kHz"] = speed(
+        lambda n: in_fresh_process(tokenize_once, dataset, folder / f"codes{n}", "32khz"), 1
+    )
+    return results
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Preparing and tokenising in times real time.")
+    parser.add_argument("--minutes", type=float, default=10.0)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--output", type=Path)
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        results = measure(Path(folder), arguments.minutes, arguments.rounds)
+    for name, value in results.items():
+        print(f"{name}: {value}")
+    if arguments.output:
+        arguments.output.write_text(json.dumps(results, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
