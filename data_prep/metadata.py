@@ -10,8 +10,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, TextIO
 
-from data_prep.captions import compose_description as compose_description
-from data_prep.fields import FIELDS as FIELDS
 from data_prep.fields import normalise
 from musicgen_train.errors import UserError
 

@@ -7,12 +7,16 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
+import numpy as np
+
+from data_prep.captions import compose_description
 from data_prep.duplicates import Candidate, find_duplicates
+from data_prep.fields import FIELDS
 from data_prep.folders import NothingUsable
 from data_prep.library import printable
-from data_prep.metadata import FIELDS, compose_description
 from data_prep.parts import part_path, read_report, read_samples
 from data_prep.progress import progress_bar
 from data_prep.splits import assign_splits
@@ -102,17 +106,9 @@ def without_duplicates(reports: Sequence[TrackReport], work: Path, which: str) -
     """The reports, with copies of a track turned into filtered ones that name it."""
     if which == "none":
         return list(reports)
-    candidates = []
-    for report in reports:
-        if report.status == "kept":
-            found = read_report(part_path(work, report.part))
-            assert found is not None, report.part
-            facts, arrays = found
-            fingerprint = arrays["fingerprint"][: None if which == "near" else 0]
-            candidates.append(
-                Candidate(report.track.name, facts["audio_hash"], fingerprint, facts["duration"])
-            )
-    losers = find_duplicates(candidates)
+    kept = [report for report in reports if report.status == "kept"]
+    with TemporaryFile() as file:
+        losers = find_duplicates(_candidates(kept, work, which == "near", file))
 
     def judged(report: TrackReport) -> TrackReport:
         if report.status != "kept" or report.track.name not in losers:
@@ -126,6 +122,26 @@ def without_duplicates(reports: Sequence[TrackReport], work: Path, which: str) -
         )
 
     return [judged(report) for report in reports]
+
+
+def _candidates(kept: Sequence[TrackReport], work: Path, near: bool, file: Any) -> list[Candidate]:
+    """What tells copies; the fingerprints, 18 kB a song, lie in a file and not in memory."""
+    found, lengths = [], []
+    for report in kept:
+        part = read_report(part_path(work, report.part))
+        assert part is not None, report.part
+        facts, arrays = part
+        found.append((report.track.name, facts["audio_hash"], facts["duration"]))
+        lengths.append(len(arrays["fingerprint"]) if near else 0)
+        if near:
+            file.write(arrays["fingerprint"].tobytes())
+    file.flush()
+    words = np.memmap(file, np.uint32, "r") if sum(lengths) else np.zeros(0, np.uint32)
+    prints = np.split(words, np.cumsum(lengths, dtype=int)[:-1]) if found else []
+    return [
+        Candidate(name, audio_hash, fingerprint, duration)
+        for (name, audio_hash, duration), fingerprint in zip(found, prints, strict=True)
+    ]
 
 
 def split_group(report: TrackReport) -> str:

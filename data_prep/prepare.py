@@ -114,8 +114,11 @@ def check_settings(segmenting: "SegmentSettings", packing: "PackSettings") -> No
             f"valid_fraction={valid}, test_fraction={test}: give shares of 1 that leave something "
             "to train on"
         )
-    if segmenting.clap_vocabulary is not None and not Path(segmenting.clap_vocabulary).is_file():
-        raise UserError(f"{segmenting.clap_vocabulary}: no such file; check clap_vocabulary")
+    if segmenting.clap_model is not None:
+        from data_prep.clap_tags import load_clap
+
+        assert segmenting.clap_vocabulary is not None
+        load_clap(segmenting.clap_model, segmenting.clap_vocabulary, "cpu")
     if segmenting.separator == "demucs":
         load_demucs(segmenting.demucs_model, segmenting.demucs_repo)
 
