@@ -50,7 +50,7 @@ def _check_audio(checks: Checks, index: DatasetIndex, reader: ShardReader, row: 
     try:
         wav = decode_flac(data)
     except Exception as error:  # libsndfile's errors are its own
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        reason = getattr(error, "error_string", type(error).__name__).rstrip(".")
         return checks.note(index.key(row), f"its audio cannot be decoded ({reason})")
     checks.n_clipped += is_clipped(wav)
     duration, rate = float(index.duration[row]), index.info.get("sample_rate")

@@ -34,8 +34,8 @@ def damage(survey: Survey) -> list[Finding]:
         found.append(Finding("poor", f"{counted(n, 'segment')} with damaged JSON: prepare again."))
     if n := survey.checks.n_bad:
         looked_at = max(survey.checks.n_audio, survey.checks.n_codes)
-        first = shown(survey.checks.problems[0], 160)
-        text = f"{n} faults in {counted(looked_at, 'decoded segment')}; the first: {first}."
+        seen, first = counted(looked_at, "decoded segment"), shown(survey.checks.problems[0], 160)
+        text = f"{counted(n, 'fault')} in {seen}; the first: {first}."
         found.append(Finding("poor", text))
     if n := survey.failures.n_damaged:
         found.append(Finding("fair", f"{counted(n, 'line')} of failures.jsonl cannot be read."))

@@ -41,9 +41,10 @@ def subtitle(survey: Survey) -> str:
     """What the figures rest on."""
     what = "codes and audio" if survey.has_codes and "flac" in survey.index.members else "audio"
     what = "codes" if survey.has_codes and what == "audio" else what
-    n, all_of_them = survey.statistics.n, len(survey.index)
-    read = "all" if survey.is_whole else f"{n:,} random ones of {all_of_them:,}"
-    return f"A dataset of {what} in {counted(len(survey.info['shards']), 'shard')}; read: {read}."
+    read = "all segments were read"
+    if not survey.is_whole:
+        read = f"{survey.statistics.n:,} random segments of {len(survey.index):,} were read"
+    return f"A dataset of {what} in {counted(len(survey.info['shards']), 'shard')}; {read}."
 
 
 def split_table(survey: Survey) -> Table:

@@ -24,12 +24,14 @@ def write_page(survey: Survey, path: Path) -> None:
     """Write the page of a survey; nothing in the dataset can add markup to it."""
     info = {key: value for key, value in survey.info.items() if key != "shards"}
     statistics = survey.statistics
+    cards = [make_card(sample, survey.info["sample_rate"]) for sample in survey.samples]
     page = _template().render(
         title=survey.name,
         subtitle=subtitle(survey),
         facts=facts(survey),
         findings=find(survey),
-        cards=[make_card(sample, survey.info["sample_rate"]) for sample in survey.samples],
+        cards=cards,
+        guesses=any(is_guess for card in cards for _, is_guess in card.tags),
         sections=[
             ("texts", "Descriptions", text_charts(statistics)),
             ("music", "Music", music_charts(statistics)),

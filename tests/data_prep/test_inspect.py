@@ -133,8 +133,8 @@ def test_the_same_seed_makes_the_same_page_and_another_other_players(tmp_path):
 def test_a_part_of_the_segments_is_said_to_be_one(tmp_path, capsys):
     folder = write_looked_at(tmp_path / "d", [SONG] * 30)
     text = Elements(inspect(folder, n_samples=10, n_players=0, n_checked=0)).text
-    assert "read: 10 random ones of 30" in text and "Listen" not in text
-    assert "read: 10 random ones of 30" in capsys.readouterr().out
+    assert "10 random segments of 30 were read" in text and "Listen" not in text
+    assert "10 random segments of 30 were read" in capsys.readouterr().out
 
 
 def test_a_url_gives_the_page_that_the_folder_gives(tmp_path, monkeypatch):

@@ -171,13 +171,13 @@ def test_counts_that_do_not_add_up_are_found(tmp_path):
 
 def test_damaged_audio_is_found(tmp_path):
     for name, data, words in (
-        ("garbage", b"no flac", "cannot be decoded"),
+        ("garbage", b"no flac", "cannot be decoded (Format not recognised)"),
         ("short", tone(0.5), "holds 0.50 s, not the 1.00 s"),
         ("cut", tone()[:-400], "s0: "),
     ):
         found = looked_at(tmp_path / name, [WELL], files={"flac": data})
         assert found.checks.n_bad == 1 and words in found.checks.problems[0]
-        assert has(grades(found), "1 faults in 1 decoded segment", "poor")
+        assert has(grades(found), "1 fault in 1 decoded segment", "poor")
 
 
 def test_clipping_is_several_samples_in_a_row_at_full_scale_not_one_peak(tmp_path):
