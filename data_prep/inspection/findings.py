@@ -44,11 +44,11 @@ def damage(survey: Survey) -> list[Finding]:
 
 def left_out(survey: Survey) -> list[Finding]:
     found = []
-    tracks = survey.info.get("tracks")
-    if not isinstance(tracks, dict):
+    tracks = survey.tracks
+    if tracks is None:
         return found
     files, kept, filtered, failed = (
-        int(tracks.get(name, 0)) for name in ("files", "kept", "filtered", "failed")
+        tracks[name] for name in ("files", "kept", "filtered", "failed")
     )
     if files != kept + filtered + failed:
         text = f"{files} files are not {kept} kept + {filtered} filtered + {failed} failed: "

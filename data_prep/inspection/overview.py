@@ -24,7 +24,7 @@ def facts(survey: Survey) -> list[tuple[str, str]]:
     found = [
         ("Music", hours(float(index.duration.sum()))),
         ("Segments", f"{len(index):,}"),
-        ("Tracks", _places(survey, len(statistics.tracks), _kept(info))),
+        ("Tracks", _places(survey, len(statistics.tracks), (survey.tracks or {}).get("kept"))),
         ("Artists", _places(survey, len(statistics.artists), info.get("artists"))),
         ("With description", percent(1 - statistics.missing("description"))),
         ("Size", _size(sum(shard["bytes"] for shard in info["shards"]))),
@@ -110,24 +110,19 @@ def codebook_table(survey: Survey) -> Table | None:
 
 
 def _left_out_note(survey: Survey) -> str:
-    tracks, reasons = survey.info.get("tracks"), survey.info.get("reasons")
-    if not isinstance(tracks, dict):
+    tracks, reasons = survey.tracks, survey.info.get("reasons")
+    if tracks is None:
         return "dataset.json does not count the files that it was prepared from."
-    note = f"{counted(int(tracks['files']), 'file')} = {tracks['kept']:,} kept + "
+    note = f"{counted(tracks['files'], 'file')} = {tracks['kept']:,} kept + "
     note += f"{tracks['filtered']:,} filtered + {tracks['failed']:,} failed."
-    if survey.has_codes and reasons:
-        listed = ", ".join(f"{count:,} × {shown(phrase)}" for phrase, count in reasons.items())
+    if survey.has_codes and isinstance(reasons, dict) and reasons:
+        listed = ", ".join(f"{count} × {shown(phrase)}" for phrase, count in reasons.items())
         note += f" When the music was prepared: {listed}."
     if survey.has_codes:
         note += " The reasons below are of segments that could not be tokenised."
     if not survey.failures.recorded:
         note += " There is no failures.jsonl that would say which."
     return note
-
-
-def _kept(info: dict[str, Any]) -> Any:
-    tracks = info.get("tracks")
-    return tracks.get("kept") if isinstance(tracks, dict) else None
 
 
 def _places(survey: Survey, seen: int, recorded: Any) -> str:

@@ -8,6 +8,7 @@ from data_prep.inspection.failures import Failures, read_failures
 from data_prep.inspection.reading import choose_rows, collect_statistics, read_json, reading
 from data_prep.inspection.statistics import Statistics
 from musicgen_train.data.index import DatasetIndex
+from musicgen_train.errors import UserError
 
 
 class Sample(NamedTuple):
@@ -41,6 +42,15 @@ class Survey:
         return self.statistics.n == len(self.index)
 
     @property
+    def tracks(self) -> dict[str, int] | None:
+        """How many files were found, kept, filtered and failed, if dataset.json says so."""
+        counts = self.info.get("tracks")
+        names = ("files", "kept", "filtered", "failed")
+        if isinstance(counts, dict) and all(isinstance(counts.get(name), int) for name in names):
+            return counts
+        return None
+
+    @property
     def has_codes(self) -> bool:
         return "codes.npy" in self.index.members
 
@@ -53,6 +63,7 @@ def survey(
     seed: int = 0,
 ) -> Survey:
     """Look at n_samples segments' metadata (None: all, or 1000 of a URL), decode n_checked ones."""
+    _check_info(index)
     statistics = collect_statistics(index, n_samples, seed)
     failures = read_failures(index.folder)
     with reading(index, page_bytes=1 << 20) as reader:
@@ -65,3 +76,15 @@ def survey(
             samples.append(Sample(key, split, duration, metadata, flac))
     name = str(index.folder).rstrip("/").rsplit("/", 1)[-1]
     return Survey(name, index, statistics, failures, checks, samples)
+
+
+def _check_info(index: DatasetIndex) -> None:
+    """Refuse a dataset.json without the numbers that audio and codes are read by."""
+    names = [
+        "sample_rate",
+        *(["n_q", "card", "frame_rate"] if "codes.npy" in index.members else []),
+    ]
+    for name in names:
+        value = index.info.get(name)
+        if not isinstance(value, int | float) or not value > 0:
+            raise UserError(f"{index.folder}: dataset.json gives no {name}; prepare it again")

@@ -1,6 +1,7 @@
 """The page and the tables that show what is in a dataset."""
 
 import base64
+import json
 import subprocess
 import sys
 from html.parser import HTMLParser
@@ -36,6 +37,12 @@ class Elements(HTMLParser):
 
     def all(self, tag):
         return [attributes for name, attributes in self.found if name == tag]
+
+
+def without(folder, name):
+    info = json.loads((folder / "dataset.json").read_text())
+    del info[name]
+    (folder / "dataset.json").write_text(json.dumps(info))
 
 
 def players(page):
@@ -154,6 +161,7 @@ def test_a_url_gives_the_page_that_the_folder_gives(tmp_path, monkeypatch):
         (lambda folder: (folder / "index.npz").unlink(), "is not a dataset"),
         (lambda folder: (folder / "dataset.json").write_text("{"), "dataset.json is damaged"),
         (lambda folder: (folder / "index.npz").write_bytes(b"PK"), "index.npz is damaged"),
+        (lambda folder: without(folder, "sample_rate"), "gives no sample_rate"),
         (lambda folder: (folder / "shard-000000.tar").unlink(), "the dataset is incomplete"),
         (lambda folder: (folder / "shard-000000.tar").write_bytes(b""), "is cut short"),
     ],
