@@ -78,13 +78,16 @@ def encode_flac(wav: Tensor, sample_rate: int) -> bytes:
 
 
 def decode_flac(data: bytes, start: int = 0, n_samples: int = -1) -> Tensor:
-    """Decode `n_samples` samples from sample `start` on, without decoding the rest: -> [C, N]."""
+    """Decode `n_samples` samples from sample `start` on, without decoding the rest: -> [C, N].
+
+    A view of interleaved samples, for those who copy them anyway.
+    """
     with ReadOnce(io.BytesIO(data)) as file:
         if start:
             file.seek(start)
         if n_samples < 0:
             n_samples = file.frames - start
-        return torch.from_numpy(file.read(n_samples, dtype="float32", always_2d=True).T.copy())
+        return torch.from_numpy(file.read(n_samples, dtype="float32", always_2d=True).T)
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """What a training step receives: batches of codes or of audio, and how samples become one."""
 
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import torch
@@ -38,28 +39,47 @@ class AudioBatch(NamedTuple):
 
 
 def collate(
-    samples: list[Sample], kind: type[CodesBatch] | type[AudioBatch], length: int, n_chroma: int
-) -> CodesBatch | AudioBatch:
-    """Pad samples to `length` frames (codes) or samples (audio), chroma to `n_chroma` frames."""
-    chroma = None
-    if all(sample.chroma is not None for sample in samples):
-        chroma = _pad([s.chroma.T for s in samples if s.chroma is not None], n_chroma)
-        chroma = chroma.mT.contiguous()
+    samples: Iterable[Sample],
+    n_samples: int,
+    kind: type[CodesBatch] | type[AudioBatch],
+    length: int,
+    n_chroma: int,
+) -> CodesBatch | AudioBatch | None:
+    """Pad samples to `length` frames (codes) or samples (audio), chroma to `n_chroma` frames.
+
+    Of the `n_samples` that there is room for some may not come; None if none does. Each is copied
+    when it comes, so that the memory it was decoded into serves the next one.
+    """
+    content, lengths, keys, metadata = None, [], [], []
+    chroma = torch.empty(n_samples, n_chroma, 12) if n_chroma else None
+    for row, sample in enumerate(samples):
+        if content is None:
+            content = sample.content.new_empty(n_samples, sample.content.shape[0], length)
+        _fill(content[row], sample.content)
+        if chroma is not None:
+            assert sample.chroma is not None, sample.key
+            _fill(chroma[row].T, sample.chroma.T)
+        lengths.append(sample.content.shape[-1])
+        keys.append(sample.key)
+        metadata.append(sample.metadata)
+    if content is None:
+        return None
     return kind(
-        _pad([sample.content for sample in samples], length),
-        torch.tensor([sample.content.shape[-1] for sample in samples]),
-        [sample.metadata.get("description") or "" for sample in samples],
-        chroma,
-        [sample.key for sample in samples],
-        [sample.metadata for sample in samples],
+        content[: len(keys)],
+        torch.tensor(lengths),
+        [entry.get("description") or "" for entry in metadata],
+        None if chroma is None else chroma[: len(keys)],
+        keys,
+        metadata,
     )
 
 
-def _pad(parts: list[Tensor], length: int) -> Tensor:
-    """Stack [C, n] tensors into [B, C, length], with zeros behind the short ones."""
-    stacked = parts[0].new_empty(len(parts), parts[0].shape[0], length)
-    for row, part in zip(stacked, parts, strict=True):
-        assert part.shape[0] == row.shape[0] and part.shape[1] <= length, (part.shape, row.shape)
-        row[:, : part.shape[-1]] = part
-        row[:, part.shape[-1] :] = 0
-    return stacked
+def _fill(row: Tensor, part: Tensor) -> None:
+    """Copy a [C, n] tensor into a [C, length] one, with zeros behind it.
+
+    NumPy copies a short and wide one in a quarter of torch's time.
+    """
+    n = part.shape[-1]
+    assert part.shape[0] == row.shape[0] and n <= row.shape[-1], (part.shape, row.shape)
+    row.numpy()[:, :n] = part.numpy()
+    row.numpy()[:, n:] = 0

@@ -2,6 +2,7 @@
 
 import io
 import json
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any
 
@@ -63,9 +64,10 @@ class SegmentReader:
             reason = " ".join((str(error) or type(error).__name__).split())
             raise BadSample(index.key(row), shard, reason) from error
 
-    def batch(self, samples: list[Sample]) -> CodesBatch | AudioBatch:
+    def batch(self, samples: Iterable[Sample], n_samples: int) -> CodesBatch | AudioBatch | None:
+        """A batch of at most `n_samples` samples; None of none."""
         kind = CodesBatch if self.kind == "codes" else AudioBatch
-        return collate(samples, kind, self.length, self.n_chroma)
+        return collate(samples, n_samples, kind, self.length, self.n_chroma)
 
     def _codes(self, data: bytes, duration: float, where: float) -> tuple[Tensor, float]:
         """Codes [K, T] of the crop, and where it starts in seconds."""

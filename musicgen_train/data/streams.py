@@ -1,13 +1,13 @@
 """Batches of segments in order: endless and shuffled to train on, finite and in order to check."""
 
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 from torch.utils.data import IterableDataset, get_worker_info
 
-from musicgen_train.data.batches import AudioBatch, CodesBatch
+from musicgen_train.data.batches import AudioBatch, CodesBatch, Sample
 from musicgen_train.data.left_out import Fault
 from musicgen_train.data.mixture import SampleOrder
 from musicgen_train.data.order import finite_batches, step_positions, uniform
@@ -58,7 +58,7 @@ class TrainStream(IterableDataset):
                 )
             ]
             yield read_batch(
-                (self.sources[draw.dataset], draw.sample, draw.where) for draw in draws
+                [(self.sources[draw.dataset], draw.sample, draw.where) for draw in draws]
             )
 
 
@@ -85,7 +85,7 @@ class EvalStream(IterableDataset):
     def _read_all(self) -> Iterator[Loaded]:
         worker, n_workers = _worker()
         for numbers in self.batches()[worker::n_workers]:
-            yield read_batch(self._draw(int(number)) for number in numbers)
+            yield read_batch([self._draw(int(number)) for number in numbers])
 
     def _draw(self, number: int) -> tuple[Source, int, float]:
         dataset = int(np.searchsorted(self._begins, number, side="right")) - 1
@@ -93,17 +93,20 @@ class EvalStream(IterableDataset):
         return self.sources[dataset], sample, uniform(0, 0, sample)
 
 
-def read_batch(draws: Iterable[tuple[Source, int, float]]) -> Loaded:
+def read_batch(draws: Sequence[tuple[Source, int, float]]) -> Loaded:
     """Read (source, number of the sample, place of the crop); bad samples are left out."""
-    samples, faults, segments = [], [], None
-    for source, number, where in draws:
-        segments = source.segments
-        try:
-            samples.append(segments.read(int(source.rows[number]), where))
-        except BadSample as error:
-            faults.append(Fault(error.key, error.where, error.reason))
-    batch = segments.batch(samples) if segments is not None and samples else None
-    return Loaded(batch, len(samples) + len(faults), faults)
+    faults: list[Fault] = []
+
+    def readable() -> Iterator[Sample]:
+        for source, number, where in draws:
+            try:
+                yield source.segments.read(int(source.rows[number]), where)
+            except BadSample as error:
+                faults.append(Fault(error.key, error.where, error.reason))
+
+    # The sources' segments are alike: any of them can make the batch.
+    batch = draws[0][0].segments.batch(readable(), len(draws))
+    return Loaded(batch, len(draws), faults)
 
 
 def _until_error(batches: Iterator[Loaded]) -> Iterator[Loaded]:

@@ -109,7 +109,7 @@ def test_a_short_sample_is_padded_and_its_length_told(tmp_path):
     index = load_index(write_dataset(tmp_path / "short", 2, seconds=1.5))
     for kind, length in (("codes", 100), ("audio", 2000)):
         reader = segments(index, kind, 2.0)
-        batch = reader.batch([reader.read(0, 0.9), reader.read(1, 0.0)])
+        batch = reader.batch([reader.read(0, 0.9), reader.read(1, 0.0)], 2)
         assert isinstance(batch, CodesBatch if kind == "codes" else AudioBatch)
         assert batch[0].shape[-1] == length
         assert batch.lengths.tolist() == [length * 3 // 4] * 2
@@ -125,7 +125,7 @@ def test_batches_have_the_promised_shapes_and_types(dataset):
     assert (codes.codes.shape, codes.codes.dtype) == ((3, 2, 100), torch.int64)
     assert codes.lengths.tolist() == [100] * 3
     assert (codes.chroma.shape, codes.chroma.dtype) == ((3, 21, 12), torch.float32)
-    audio = segments(dataset, "audio").batch([segments(dataset, "audio").read(0, 0.0)])
+    audio = segments(dataset, "audio").batch([segments(dataset, "audio").read(0, 0.0)], 1)
     assert (audio.wav.shape, audio.wav.dtype) == ((1, 1, 2000), torch.float32)
 
 
