@@ -25,7 +25,7 @@ def tokenize(
     output_dir: str | Path,
     codec: Any,
     *,
-    batch_size: int = 8,
+    batch_size: int | None = None,
     precision: str = "float32",
     keep_audio: bool = False,
     shard_mb: float = 256,
@@ -33,7 +33,8 @@ def tokenize(
 ) -> dict[str, Any]:
     """Write the dataset again with `codes.npy` (uint16 [K, T]) per segment; return dataset.json.
 
-    Unless `keep_audio`, the audio is left out. precision: float32, or bfloat16 or float16 for the
+    Unless `keep_audio`, the audio is left out. batch_size: segments at once; None: 8 on GPUs, 1 on
+    CPUs, which more only costs memory. precision: float32, or bfloat16 or float16 for the
     codec's convolutions. `executor` are the fields of `data_prep.executors.Executor`. Segments that
     cannot be read are recorded in failures.jsonl, each with its reason.
     """
@@ -43,10 +44,12 @@ def tokenize(
     from musicgen_train.data.index import load_index
     from musicgen_train.data.shards import ShardReader
 
+    workers = Executor(**{"num_workers": 0, **executor})
+    if batch_size is None:
+        batch_size = 1 if workers.device == "cpu" else 8
     if batch_size < 1:
         raise UserError(f"batch_size is {batch_size}; use at least 1")
     check_precision(precision)
-    workers = Executor(**{"num_workers": 0, **executor})
     index = load_index(dataset if "://" in str(dataset) else Path(dataset).absolute())
     check_codec(index, codec)
     with resumable_folder(Path(output_dir)) as folder:
