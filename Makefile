@@ -32,6 +32,7 @@ bench: $(STAMP)
 	$(BIN)/python -m benchmarks.train_step
 	$(BIN)/python -m benchmarks.codec
 	$(BIN)/python -m benchmarks.generate
+	$(BIN)/python -m benchmarks.data
 
 clean:
 	rm -rf .venv runs/demo build dist *.egg-info .pytest_cache .ruff_cache

@@ -1,18 +1,14 @@
 """Our loader beside a plain webdataset pipeline that reads the same shards.
 
-python -m benchmarks.data_loading [--rounds 5 --workers 2 --output FILE.json]
-
 Samples are 30 s of 32 kHz mono: codes [4, 1500] with chroma and metadata, and FLAC. Both read them
 in turn in one process, from the page cache; figures are medians over rounds. webdataset shuffles
 within a buffer, where ours is a shuffle of everything.
 """
 
-import argparse
 import io
 import json
 import platform
 import statistics
-import tempfile
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -201,21 +197,3 @@ def measure(folder: Path, rounds: int = 5, workers: int = 2) -> dict[str, Any]:
     results["codes, times what a GPU takes"] = round(fastest / NEEDED, 1)
     results["index of 1 M samples"] = in_fresh_process(index_memory, 1_000_000)
     return results
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--output", type=Path)
-    arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        results = measure(Path(folder), arguments.rounds, arguments.workers)
-    for name, value in results.items():
-        print(f"{name}: {value}")
-    if arguments.output:
-        arguments.output.write_text(json.dumps(results, indent=2) + "\n")
-
-
-if __name__ == "__main__":
-    main()

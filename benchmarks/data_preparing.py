@@ -1,18 +1,14 @@
 """Preparing and tokenising in multiples of real time per core, and where the time goes.
 
-python -m benchmarks.data_preparing [--minutes 10 --rounds 3 --output FILE.json]
-
 The music is rendered by the demo corpus: 44.1 kHz stereo, as FLAC and as MP3. Everything runs in
 processes with one thread; speeds are seconds of music per second of processor time, medians over
 rounds, so that others on the machine matter little. HT-Demucs is not part of it.
 """
 
-import argparse
 import json
 import os
 import platform
 import statistics
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -179,21 +175,3 @@ def measure(folder: Path, minutes: float = 10.0, rounds: int = 3) -> dict[str, A
         lambda n: in_fresh_process(tokenize_once, dataset, folder / f"codes{n}", "32khz"), 1
     )
     return results
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description="Preparing and tokenising in times real time.")
-    parser.add_argument("--minutes", type=float, default=10.0)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--output", type=Path)
-    arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        results = measure(Path(folder), arguments.minutes, arguments.rounds)
-    for name, value in results.items():
-        print(f"{name}: {value}")
-    if arguments.output:
-        arguments.output.write_text(json.dumps(results, indent=2) + "\n")
-
-
-if __name__ == "__main__":
-    main()
