@@ -9,6 +9,7 @@ import io
 import json
 import platform
 import statistics
+import tempfile
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path

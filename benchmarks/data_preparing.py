@@ -5,7 +5,6 @@ processes with one thread; speeds are seconds of music per second of processor t
 rounds, so that others on the machine matter little. HT-Demucs is not part of it.
 """
 
-import json
 import os
 import platform
 import statistics
