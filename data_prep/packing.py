@@ -21,6 +21,7 @@ from data_prep.parts import part_path, read_report, read_samples
 from data_prep.progress import progress_bar
 from data_prep.splits import assign_splits
 from data_prep.tracks import TrackReport
+from musicgen_train.data.index import SPLITS
 from musicgen_train.data.shards import DatasetWriter
 
 MEMBERS = ("chroma.npy", "flac", "json")
@@ -61,14 +62,19 @@ def pack(
         [split_group(report) for report in kept],
         settings.valid_fraction, settings.test_fraction, settings.seed,
     )  # fmt: skip
-    writer = DatasetWriter(folder, MEMBERS, int(settings.shard_mb * 2**20))
-    # Shuffled tracks make every shard a fair sample of the library, for those who read in order.
-    with progress_bar("packing", len(kept)) as bar:
-        for report in sorted(kept, key=lambda report: _rank(report, settings.seed)):
-            split = split_of[split_group(report)]
+    # Shuffled tracks make every shard a fair sample of its split, for those who read in order.
+    rows = sorted(
+        ((split_of[split_group(report)], report) for report in kept),
+        key=lambda row: (SPLITS.index(row[0]), _rank(row[1], settings.seed)),
+    )
+    with (
+        DatasetWriter(folder, MEMBERS, int(settings.shard_mb * 2**20)) as writer,
+        progress_bar("packing", len(rows)) as bar,
+    ):
+        for split, report in rows:
             write_track(writer, report, part_path(work, report.part), split, settings)
             bar.advance()
-    return writer.close({**info, **count_tracks(reports, unreadable)})
+        return writer.close({**info, **count_tracks(reports, unreadable)})
 
 
 def write_track(

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from data_prep.encoding import ShardWork
     from data_prep.executors import Executor
     from musicgen_train.data.index import DatasetIndex
-    from musicgen_train.data.shards import DatasetWriter
 
 CONF = str(Path(__file__).resolve().parents[1] / "conf")
 
@@ -40,7 +39,7 @@ def tokenize(
     """
     from data_prep.encoding import ShardWork, check_precision
     from data_prep.executors import Executor
-    from data_prep.folders import WORK, NothingUsable, resumable_folder
+    from data_prep.folders import WORK, resumable_folder
     from musicgen_train.data.index import load_index
     from musicgen_train.data.shards import ShardReader
 
@@ -53,28 +52,12 @@ def tokenize(
     index = load_index(dataset if "://" in str(dataset) else Path(dataset).absolute())
     check_codec(index, codec)
     with resumable_folder(Path(output_dir)) as folder:
-        reader = ShardReader(index)
-        identity = codec.identity()
         work = ShardWork(
-            reader,
-            folded(codec),
-            identity,
-            (folder / WORK).absolute(),
-            batch_size,
-            precision,
-            workers.device,
-        )
+            ShardReader(index), folded(codec), codec.identity(), (folder / WORK).absolute(),
+            batch_size, precision, workers.device,
+        )  # fmt: skip
         failures = encode_all(work, workers)
-        statistics = CodeStatistics(codec.n_q, codec.card)
-        writer = pack(work, folder, keep_audio, shard_mb, statistics)
-        if statistics.n_samples == 0:
-            raise NothingUsable(
-                f"none of {len(index)} segments in {dataset} could be read ({failures[0]})"
-            )
-        lines = [json.dumps(failure, ensure_ascii=False) + "\n" for failure in failures]
-        (folder / "failures.jsonl").write_text("".join(lines), encoding="utf-8")
-        info = describe(index, codec, identity, statistics, keep_audio, len(failures))
-        return writer.close(info | {"precision": precision})
+        return pack(work, folder, failures, keep_audio, shard_mb)
 
 
 def folded(codec: Any) -> Any:
@@ -133,27 +116,36 @@ def encode_all(work: "ShardWork", workers: "Executor") -> list[dict[str, str]]:
 def pack(
     work: "ShardWork",
     folder: Path,
+    failures: list[dict[str, str]],
     keep_audio: bool,
     shard_mb: float,
-    statistics: "CodeStatistics",
-) -> "DatasetWriter":
+) -> dict[str, Any]:
     """Join the codes with what else belongs to each segment, in the dataset's order."""
+    from data_prep.folders import NothingUsable
     from data_prep.parts import npy_array, part_path, read_samples
     from musicgen_train.data.index import SPLITS
     from musicgen_train.data.shards import DatasetWriter
 
     index = work.reader.index
+    statistics = CodeStatistics(work.codec.n_q, work.codec.card)
     kept = ["json", *(["flac"] if keep_audio else [])]
     kept += [name for name in index.members if name == "chroma.npy"]
-    writer = DatasetWriter(folder, sorted([*kept, "codes.npy"]), int(shard_mb * 2**20))
-    for shard in range(len(index.info["shards"])):
-        for files in read_samples(part_path(work.folder, work.key(shard))):
-            row = int(files.pop("row"))
-            statistics.add(npy_array(files["codes.npy"]), is_train=bool(index.split[row] == 0))
-            files |= {name: work.reader.read(row, name) for name in kept}
-            duration = float(index.duration[row])
-            writer.write(index.key(row), files, SPLITS[index.split[row]], duration)
-    return writer
+    members = sorted([*kept, "codes.npy"])
+    with DatasetWriter(folder, members, int(shard_mb * 2**20)) as writer:
+        for shard in range(len(index.info["shards"])):
+            for files in read_samples(part_path(work.folder, work.key(shard))):
+                row = int(files.pop("row"))
+                statistics.add(npy_array(files["codes.npy"]), is_train=bool(index.split[row] == 0))
+                files |= {name: work.reader.read(row, name) for name in kept}
+                duration = float(index.duration[row])
+                writer.write(index.key(row), files, SPLITS[index.split[row]], duration)
+        if statistics.n_samples == 0:
+            raise NothingUsable(
+                f"none of {len(index)} segments in {index.folder} could be read ({failures[0]})"
+            )
+        lines = [json.dumps(failure, ensure_ascii=False) + "\n" for failure in failures]
+        (folder / "failures.jsonl").write_text("".join(lines), encoding="utf-8")
+        return writer.close(describe(work, statistics, keep_audio, len(failures)))
 
 
 class CodeStatistics:
@@ -182,16 +174,12 @@ class CodeStatistics:
 
 
 def describe(
-    index: "DatasetIndex",
-    codec: Any,
-    identity: str,
-    statistics: CodeStatistics,
-    keep_audio: bool,
-    n_failed: int,
+    work: "ShardWork", statistics: CodeStatistics, keep_audio: bool, n_failed: int
 ) -> dict[str, Any]:
     """The source's dataset.json with the codec's part added."""
     from data_prep.prepare import settings_hash
 
+    index, codec, identity = work.reader.index, work.codec, work.identity
     return {
         **index.info,
         "codec_identity": identity,
@@ -200,10 +188,16 @@ def describe(
         "frame_rate": float(codec.frame_rate),
         "unigram_entropy": statistics.entropy(),
         "codebook_usage": statistics.usage(),
+        "precision": work.precision,
         "unreadable_segments": n_failed,
         "source_fingerprint": index.fingerprint,
         "settings_hash": settings_hash(
-            {"source": index.info.get("settings_hash"), "codec": identity, "keep_audio": keep_audio}
+            {
+                "source": index.info.get("settings_hash"),
+                "codec": identity,
+                "precision": work.precision,
+                "keep_audio": keep_audio,
+            }
         ),
     }
 

@@ -7,8 +7,9 @@ import json
 import tarfile
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -30,7 +31,11 @@ _GAP = 16 << 10  # bytes that are sooner read than skipped
 
 
 class DatasetWriter:
-    """Fill a folder with shards, the index and `dataset.json`; equal samples give equal bytes."""
+    """Fill a folder with shards, the index and `dataset.json`; equal samples give equal bytes.
+
+    A shard holds samples of one split only, so that who reads one split of remote data fetches
+    nothing else. Leaving the context early closes the open shard.
+    """
 
     def __init__(self, folder: Path, members: Sequence[str], shard_bytes: int = 256 << 20) -> None:
         assert shard_bytes > 0, shard_bytes
@@ -47,9 +52,9 @@ class DatasetWriter:
         assert files and set(files) <= set(self.members), (list(files), self.members)
         if "." in key or "/" in key:  # webdataset cuts the key at the first dot
             raise ValueError(f"sample key {key!r} must hold neither '.' nor '/'")
-        if self._tar is None or self._tar.tarstream.offset >= self.shard_bytes:
+        if self._is_full(split):
             self._close_shard()
-            self._tar = self._open_shard()
+            self._tar = self._open_shard(split)
         self._tar.write({"__key__": key, **files})
         self._shards[-1]["samples"] += 1
         self._rows.append((key, split, duration))
@@ -70,12 +75,27 @@ class DatasetWriter:
         (self.folder / INFO_NAME).write_text(json.dumps(info, indent=2) + "\n")
         return info
 
-    def _open_shard(self) -> Any:
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._tar is not None:
+            with suppress(OSError):  # of a full disk, which is being told already
+                self._tar.close()
+            self._file.close()
+
+    def _is_full(self, split: str) -> bool:
+        """Whether a sample of this split belongs into a new shard."""
+        if self._tar is None or self._shards[-1]["split"] != split:
+            return True
+        return self._tar.tarstream.offset >= self.shard_bytes
+
+    def _open_shard(self, split: str) -> Any:
         from webdataset.writer import TarWriter
 
         name = shard_name(len(self._shards))
         self._file = (self.folder / name).open("wb")
-        self._shards.append({"name": name, "samples": 0})
+        self._shards.append({"name": name, "split": split, "samples": 0})
         return TarWriter(self._file, encoder=False, mtime=0.0)
 
     def _close_shard(self) -> None:
