@@ -1,6 +1,7 @@
 """Read a dataset over http(s), s3 or anything else that fsspec speaks, through a local cache."""
 
 import hashlib
+import json
 import logging
 import random
 import time
@@ -28,6 +29,7 @@ class RemoteShards:
     def __init__(self, url: str, fingerprint: str, sizes: dict[str, int], cache: PageCache) -> None:
         """sizes: bytes of each shard, by its name. Other contents are another fingerprint."""
         self.url = url
+        self.fingerprint = fingerprint
         self.sizes = sizes
         self.cache = cache
         self._prefix = hashlib.sha256(f"{url} {fingerprint}".encode()).hexdigest()[:16]
@@ -58,12 +60,29 @@ class RemoteShards:
         if name not in self._checked:
             size = retrying(url, lambda: filesystem(url).size(url))
             if size is not None and size != self.sizes[name]:
-                raise UserError(
-                    f"{url}: has {size} bytes, the index says {self.sizes[name]}; the dataset was "
-                    "changed or is still being copied: start again when it is whole"
-                )
+                raise _changed(url, f"has {size} bytes, the index says {self.sizes[name]}")
             self._checked.add(name)
-        return fetch(url, start, end)
+        page = fetch(url, start, end)
+        self._refuse_changes()
+        return page
+
+    def _refuse_changes(self) -> None:
+        """Look after each page, before it is kept: other contents may be as long as these."""
+        url = f"{self.url}/{INFO_NAME}"
+        text = fetch(url)
+        try:
+            found = json.loads(text)["fingerprint"]
+        except (ValueError, KeyError, TypeError):
+            found = "damaged"
+        if found != self.fingerprint:
+            raise _changed(url, f"its fingerprint is {found}, not {self.fingerprint}")
+
+
+def _changed(url: str, how: str) -> UserError:
+    return UserError(
+        f"{url}: {how}; the dataset was changed or is still being copied: start again when it is "
+        "whole"
+    )
 
 
 def filesystem(url: str) -> Any:

@@ -109,7 +109,9 @@ def test_workers_do_not_fetch_a_page_twice(root, tmp_path):
     with serving(root) as server:
         batches(data(server.url("set"), tmp_path, num_workers=2), 2 * N // 3)
         total = sum(f.stat().st_size for f in (root / "set").iterdir())
-        assert server.n_bytes <= total + 4 * 2000  # and dataset.json's first bytes
+        looks = server.requests.count("GET dataset.json")  # one after each page
+        info = (root / "set" / "dataset.json").stat().st_size
+        assert server.n_bytes <= total + looks * info and looks <= total / PAGE + 10
 
 
 @pytest.mark.parametrize("num_workers", [0, 2])
@@ -152,6 +154,24 @@ def test_a_shard_that_changed_its_size_is_noticed(tmp_path):
             file.write(bytes(512))
         with pytest.raises(UserError, match=r"bytes, the index says \d+; the dataset was changed"):
             batches(far, 4)
+
+
+def test_a_dataset_replaced_by_one_of_equal_sizes_is_noticed_and_not_cached(tmp_path):
+    old, new = (write_dataset(tmp_path / name, 9, name=name[0]) for name in ("old", "new"))
+    shutil.copytree(old, tmp_path / "set")
+    with serving(tmp_path) as server:
+        far = data(server.url("set"), tmp_path / "cache", shuffle_shards=0)
+        seen = batches(far, 1)
+        pages = set(os.listdir(tmp_path / "cache" / "pages"))
+        shutil.copytree(new, tmp_path / "set", dirs_exist_ok=True)
+        with pytest.raises(UserError, match=r"its fingerprint is \w+, not \w+; .*was changed"):
+            batches(far, 9)
+        assert set(os.listdir(tmp_path / "cache" / "pages")) == pages
+        shutil.copytree(old, tmp_path / "set", dirs_exist_ok=True)
+        again = data(server.url("set"), tmp_path / "cache", shuffle_shards=0)
+        straight = batches(data(old, tmp_path / "cache"), 9)
+        assert_equal(batches(again, 9), straight)
+        assert_equal(seen, straight[:1])
 
 
 def test_a_dataset_prepared_anew_at_the_same_address_is_not_read_from_the_cache(tmp_path):
