@@ -42,36 +42,45 @@ def prepare(
     """
     from data_prep.folders import WORK, alone_in, resumable_folder
     from data_prep.library import Library
-    from data_prep.metadata import read_table
-    from data_prep.tag_filter import VOCAL_WORDS
 
     library = Library(str(input_dir))
     listing = library.list()
-    table = {} if metadata is None else read_table(Path(metadata))
-    if table and not any(row_of(table, track.name) for track in listing.tracks):
-        raise UserError(
-            f"{metadata}: names none of the {len(listing.tracks)} files in {input_dir}; give paths "
-            "relative to it"
-        )
-    words = VOCAL_WORDS if exclude_tags == "vocals" else as_list(exclude_tags)
+    table = read_metadata(metadata, listing)
     segmenting, packing, executor = sort_settings(settings)
     check_settings(segmenting, packing)
     from data_prep.packing import pack
     from data_prep.tracks import TrackWork
 
+    words = as_words(exclude_tags)
     with resumable_folder(Path(output_dir)) as folder:
-        work = folder / WORK if work_dir is None else Path(work_dir)
+        work = (folder / WORK if work_dir is None else Path(work_dir)).absolute()
         with alone_in(work / "parts"):
-            tracks = TrackWork(
-                library.absolute(), work.absolute(), segmenting, words, executor.device
-            )
+            tracks = TrackWork(library.absolute(), work, segmenting, words, executor.device)
             reports = run_all(tracks, listing, table, executor)
             info = describe(listing, segmenting, packing, words)
             return pack(reports, listing.unreadable, work, folder, packing, info)
 
 
-def as_list(words: str | Sequence[str]) -> tuple[str, ...]:
-    return (words,) if isinstance(words, str) else tuple(words)
+def read_metadata(metadata: str | Path | None, listing: "Listing") -> dict[str, dict[str, Any]]:
+    """The table of the library, which must speak of its files; empty if there is none."""
+    from data_prep.metadata import read_table
+
+    table = {} if metadata is None else read_table(Path(metadata))
+    if table and not any(row_of(table, track.name) for track in listing.tracks):
+        raise UserError(
+            f"{metadata}: names none of the {len(listing.tracks)} files in input_dir; give paths "
+            "relative to it"
+        )
+    return table
+
+
+def as_words(exclude_tags: str | Sequence[str]) -> tuple[str, ...]:
+    """What marks a track to leave out."""
+    from data_prep.tag_filter import VOCAL_WORDS
+
+    if exclude_tags == "vocals":
+        return VOCAL_WORDS
+    return (exclude_tags,) if isinstance(exclude_tags, str) else tuple(exclude_tags)
 
 
 def sort_settings(

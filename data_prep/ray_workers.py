@@ -25,41 +25,44 @@ def run_on_ray(
     address: of a running cluster ("auto" finds one); None starts Ray on this machine. With device
     "cuda" each actor also reserves `gpus_per_worker` GPUs. Ray replaces an actor that dies.
     """
-    ray = _start(address, max(num_workers, 1))
-    actor_class = ray.remote(
-        num_cpus=1,
-        num_gpus=gpus_per_worker if device == "cuda" else 0,
-        max_restarts=-1,
-        max_task_retries=TRIES - 1,
-    )(_Actor)
-    actors = [actor_class.remote(function) for _ in range(max(num_workers, 1))]
-    remaining = iter(jobs)
-    pending: dict[Any, tuple[Any, Job]] = {}  # reference -> actor, job
-
-    def give(actor: Any) -> None:
-        for job in remaining:
-            pending[actor.run.remote(job)] = actor, job
-            return
-
+    num_workers = max(num_workers, 1)
+    ray = _start(address, num_workers)
+    n_gpus = gpus_per_worker if device == "cuda" else 0
+    options = {"num_cpus": 1, "num_gpus": n_gpus}
+    retries = {"max_restarts": -1, "max_task_retries": TRIES - 1}
+    actor_class = ray.remote(**options, **retries)(_Actor)
+    actors = [actor_class.remote(function) for _ in range(num_workers)]
     try:
-        for actor in actors:
-            give(actor)
-        while pending:
-            (done,), _ = ray.wait(list(pending), num_returns=1)
-            actor, job = pending.pop(done)
-            try:
-                result = ray.get(done)
-            except ray.exceptions.RayActorError:
-                result = WorkerDied()
-            except ray.exceptions.RayTaskError as error:
-                raise error.cause from None
-            yield job, result
-            give(actor)
+        yield from _share_out(ray, actors, iter(jobs))
     finally:
         for actor in actors:
             ray.kill(actor)
         if address is None:
             ray.shutdown()
+
+
+def _share_out(ray: Any, actors: list[Any], jobs: Iterator[Any]) -> Iterator[tuple[Any, Any]]:
+    """Keep every actor at a job until there are none."""
+    pending: dict[Any, tuple[Any, Any]] = {}  # reference -> actor, job
+
+    def give(actor: Any) -> None:
+        for job in jobs:
+            pending[actor.run.remote(job)] = actor, job
+            return
+
+    for actor in actors:
+        give(actor)
+    while pending:
+        (done,), _ = ray.wait(list(pending), num_returns=1)
+        actor, job = pending.pop(done)
+        try:
+            result = ray.get(done)
+        except ray.exceptions.RayActorError:
+            result = WorkerDied()
+        except ray.exceptions.RayTaskError as error:
+            raise error.cause from None
+        yield job, result
+        give(actor)
 
 
 class _Actor:
