@@ -20,8 +20,9 @@ def compose_description(metadata: Mapping[str, Any]) -> str:
     else:
         kind = " ".join(filter(None, [", ".join(moods), " and ".join(genre) or "music"]))
         start = [f"{kind} with {_and(instrument)}" if instrument else kind]
-    said = " ".join(start).casefold()
-    parts = [*start, *(word for word in keywords if word.casefold() not in said)]
+    said = {tag.casefold() for tag in (*genre, *moods, *instrument)}
+    new = {tag.casefold(): tag for tag in keywords if tag.casefold() not in said}
+    parts = [*start, *new.values()]
     if bpm := metadata.get("bpm"):
         parts.append(f"{round(bpm)} bpm")
     if key := metadata.get("key"):
@@ -37,7 +38,7 @@ def _tags(value: Any) -> list[str]:
 
 def _lower(tag: str) -> str:
     """Tags in the middle of a sentence; abbreviations such as EDM stay."""
-    return tag if tag.isupper() else tag.lower()
+    return " ".join(word if word.isupper() else word.lower() for word in tag.split())
 
 
 def _and(words: list[str]) -> str:

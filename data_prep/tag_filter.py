@@ -11,7 +11,8 @@ VOCAL_WORDS = (
     "choir", "choral", "chorus", "rap", "rapper", "rapping", "speech", "spoken word", "beatbox",
     "a cappella", "acappella", "acapella", "a capella", "opera", "aria", "scat", "humming",
 )  # fmt: skip
-_DENIED_BEFORE = {"no", "non", "not", "without", "zero", "minus"}
+_DENIED_BEFORE = {"no", "non", "not", "without", "zero", "minus", "off"}
+_BETWEEN = {"any", "human", "lead", "main"}  # "no lead vocals", but not "no autotune vocals"
 _DENIED_AFTER = {"free", "less", "removed", "off"}
 
 
@@ -30,14 +31,21 @@ def vocal_tag(metadata: Mapping[str, Any], words: Iterable[str] = VOCAL_WORDS) -
 
 
 def says_vocals(tag: str, words: Iterable[str] = VOCAL_WORDS) -> bool:
-    """Whether one of the words is in the tag and is not denied there."""
-    tokens = _tokens(tag)
+    """Whether one of the words is in the tag and is not denied there, between the same commas."""
+    clauses = [_tokens(clause) for clause in re.split("[,;]", unicodedata.normalize("NFKC", tag))]
     return any(
-        not _DENIED_BEFORE & set(tokens[:start])
-        and not _DENIED_AFTER & set(tokens[stop : stop + 1])
+        not _is_denied(clause[:start], clause[stop:])
         for word in words
-        for start, stop in _places(_tokens(word), tokens)
+        for clause in clauses
+        for start, stop in _places(_tokens(word), clause)
     )
+
+
+def _is_denied(before: list[str], after: list[str]) -> bool:
+    """Denials stand beside the word: "no drums but vocals" and "non-stop singing" are none."""
+    if before and before[-1] in _BETWEEN and before[-2:-1] != ["non"]:
+        before = before[:-1]
+    return bool(_DENIED_BEFORE & set(before[-1:]) or _DENIED_AFTER & set(after[:1]))
 
 
 def _tokens(text: str) -> list[str]:

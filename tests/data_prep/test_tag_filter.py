@@ -7,7 +7,9 @@ from data_prep.tag_filter import vocal_tag
 @pytest.mark.parametrize(
     "tag",
     ["vocals", "Vocal", "female vocals", "lead-vocal", "VOCAL_CHOP", "free vocals", "a cappella",
-     "A  Cappella", "Voices", "free-form singing"],
+     "A  Cappella", "Voices", "free-form singing", "Non-English vocals",
+     "no drums, female vocals", "no autotune vocals", "non-stop singing", "not instrumental, vocals",
+     "no drums; vocals", "non-lead vocals", "no drums\uff0cvocals", "off-key singing"],
 )  # fmt: skip
 def test_tags_with_vocals_are_found(tag):
     found = vocal_tag({"instrument": ["piano", tag]}, ["vocals", "voice", "singing", "a cappella"])
@@ -17,7 +19,8 @@ def test_tags_with_vocals_are_found(tag):
 @pytest.mark.parametrize(
     "tag",
     ["no vocals", "no lead vocals", "without any voice", "non-vocal", "vocal-free", "vocal removed",
-     "voiceless", "instrumental", "trap", "vocalise", "not singing"],
+     "voiceless", "instrumental", "trap", "vocalise", "not singing", "off vocal", "off-vocal version",
+     "slow, no vocals", "piano without lead vocals", "no vocals, no rap"],
 )  # fmt: skip
 def test_tags_without_vocals_are_not(tag):
     words = ["vocals", "voice", "singing", "rap"]
@@ -47,7 +50,10 @@ def test_a_caption_says_what_is_known():
     ("metadata", "caption"),
     [({}, ""), ({"title": "x"}, ""), ({"bpm": 90}, "Music, 90 bpm"), ({"genre": "EDM"}, "EDM"),
      ({"instrument": ["piano"], "key": "C major"}, "Music with piano, in C major"),
-     ({"keywords": ["loud"]}, "Music, loud"), ({"genre": ["choir"]}, "")],
+     ({"keywords": ["loud"]}, "Music, loud"), ({"genre": ["choir"]}, ""),
+     ({"genre": "breakfast", "keywords": ["fast", "fast"]}, "Breakfast, fast"),
+     ({"genre": "jazz", "keywords": ["Jazz", "slow"]}, "Jazz, slow"),
+     ({"genre": ["EDM hit", "Lo-Fi"], "moods": "Feel Good"}, "Feel good EDM hit and lo-fi")],
 )  # fmt: skip
 def test_a_caption_of_little_is_short(metadata, caption):
     assert compose_description(metadata) == caption
