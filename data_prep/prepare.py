@@ -21,6 +21,11 @@ if TYPE_CHECKING:
     from data_prep.segmenting import SegmentSettings
     from data_prep.tracks import TrackReport, TrackWork
 
+NUMBERS = {
+    "sample_rate", "channels", "segment_duration", "min_duration", "silence_db", "max_silence",
+    "loudness", "chroma_window", "chroma_hop", "valid_fraction", "test_fraction", "shard_mb",
+    "num_workers", "gpus_per_worker", "seed",
+}  # fmt: skip
 CONF = str(Path(__file__).resolve().parents[1] / "conf")
 
 
@@ -100,6 +105,9 @@ def sort_settings(
     if unknown := set(settings) - set.union(*names):
         raise UserError(f"unknown setting {min(unknown)!r}; see conf/prepare.yaml")
     mine = [{name: settings[name] for name in settings if name in known} for known in names]
+    for name in NUMBERS & set(settings):
+        if not isinstance(settings[name], int | float | None) or settings[name] != settings[name]:
+            raise UserError(f"{name}={settings[name]}: give a number")
     return SegmentSettings(**mine[0]), PackSettings(**mine[1]), Executor(**mine[2])
 
 
@@ -112,9 +120,13 @@ def check_settings(segmenting: "SegmentSettings", packing: "PackSettings") -> No
         raise UserError(
             f"unknown separator {segmenting.separator!r}; use one of {', '.join(SEPARATORS)}"
         )
-    for name in ("sample_rate", "channels", "segment_duration", "chroma_window", "chroma_hop"):
-        if getattr(segmenting, name) <= 0:
+    for name in ("sample_rate", "segment_duration", "chroma_window", "chroma_hop"):
+        if not getattr(segmenting, name) > 0:
             raise UserError(f"{name}={getattr(segmenting, name)}: give a number above 0")
+    if segmenting.channels not in (1, 2):
+        raise UserError(f"channels={segmenting.channels}: give 1 or 2")
+    if not packing.shard_mb > 0:
+        raise UserError(f"shard_mb={packing.shard_mb}: give a number above 0")
     if packing.duplicates not in ("near", "exact", "none"):
         raise UserError(f"duplicates={packing.duplicates}: use near, exact or none")
     valid, test = packing.valid_fraction, packing.test_fraction

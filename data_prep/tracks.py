@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from tempfile import gettempdir
 from typing import Any, NamedTuple
 
 from data_prep.library import Library, Track, inside
@@ -61,8 +62,9 @@ class TrackWork:
         except OSError as error:
             if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
                 raise UserError(
-                    f"{self.folder}: {error.strerror}; make room and run this again: what is "
-                    "finished is kept"
+                    f"{self.folder}, or {gettempdir()}, which holds the track at work: "
+                    f"{error.strerror}; make room (TMPDIR names another place for the latter) and "
+                    "run this again: what is finished is kept"
                 ) from None
             return TrackReport(job.track, "failed", f"cannot be opened ({error.strerror})")
         except Exception as error:
