@@ -91,6 +91,7 @@ class MusicDataModule(lightning.LightningDataModule):
             index.info["segment_duration"] for index in self.indexes
         )
         cache = PageCache(Path(cache_dir) if cache_dir else None, cache_gb)
+        self._cache_limit = cache.limit
         check_cache(self.indexes, self.shuffle_shards, cache.limit)
         self.segments = [
             SegmentReader(ShardReader(index, cache), kind, self.duration, with_chroma)
@@ -181,6 +182,7 @@ class MusicDataModule(lightning.LightningDataModule):
         self.seed = state_dict["seed"]
         # Older checkpoints are of one local dataset, and counted no bad samples.
         self.shuffle_shards = state_dict.get("shuffle_shards", [0])
+        check_cache(self.indexes, self.shuffle_shards, self._cache_limit)
         self._begin_at(
             position=state_dict["epoch"] * self._n_train() + state_dict["consumed"],
             batches=state_dict["batches"],

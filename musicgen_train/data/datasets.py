@@ -67,7 +67,7 @@ def check_cache(indexes: Sequence[DatasetIndex], blocks: Sequence[int], limit: i
     if needed > limit:
         raise UserError(
             f"cache_gb={limit / 1e9:g} cannot hold the {needed / 1e9:.3g} GB that are shuffled "
-            "together; raise it, or lower shuffle_shards"
+            "together; raise it, or lower shuffle_shards (a resumed run keeps its checkpoint's)"
         )
 
 

@@ -200,6 +200,14 @@ def test_a_cache_smaller_than_what_is_shuffled_together_is_refused(root, tmp_pat
         data(server.url("set"), tmp_path, cache_gb=1e-4)
 
 
+def test_a_cache_smaller_than_what_a_checkpoint_shuffles_together_is_refused(root, tmp_path):
+    with serving(root) as server:
+        far = data(server.url("set"), tmp_path, cache_gb=1e-4, shuffle_shards=1)
+        state = data(root / "set", tmp_path).state_dict()
+        with pytest.raises(UserError, match=r"cache_gb=0\.0001 cannot hold"):
+            far.load_state_dict(state)
+
+
 def test_readers_may_be_sent_to_other_processes(root, tmp_path):
     with serving(root) as server:
         for path in (server.url("set"), root / "set"):
