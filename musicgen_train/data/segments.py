@@ -2,6 +2,7 @@
 
 import io
 import json
+import math
 from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any
@@ -58,7 +59,7 @@ class SegmentReader:
             if len(crop) != self.height:
                 raise ValueError(f"it has {len(crop)} rows, not {self.height}")
             features = self._chroma(chroma[0], start) if chroma else None
-            return Sample(crop, features, _mapping(json.loads(metadata)), index.key(row))
+            return Sample(crop, features, _metadata(metadata), index.key(row))
         except (ValueError, IndexError, OverflowError, RuntimeError) as error:
             shard = f"{index.folder}/{index.shard_name(row)}"
             reason = " ".join((str(error) or type(error).__name__).split())
@@ -72,6 +73,8 @@ class SegmentReader:
     def _codes(self, data: bytes, duration: float, where: float) -> tuple[Tensor, float]:
         """Codes [K, T] of the crop, and where it starts in seconds."""
         codes = read_npy(data)
+        if codes.ndim != 2 or codes.dtype.kind not in "iu":
+            raise ValueError(f"codes are {codes.dtype} of shape {codes.shape}")
         start = self._start(codes.shape[1], where)
         crop = torch.from_numpy(codes[:, start : start + self.length].astype(np.int64))
         if crop.numel() == 0 or crop.min() < 0 or crop.max() >= self.card:
@@ -92,32 +95,59 @@ class SegmentReader:
         return int(where * (max(total - self.length, 0) + 1))
 
     def _chroma(self, data: bytes, start: float) -> Tensor:
+        """Chroma [F, 12] of the crop; no frames, which a batch fills up with zeros, if absent."""
+        if not data:
+            return torch.zeros(0, 12)
+        chroma = read_npy(data)
+        if chroma.ndim != 2 or chroma.shape[1] != 12:
+            raise ValueError(f"chroma has shape {chroma.shape}")
         first = round(start * self.chroma_rate)
-        chroma = read_npy(data)[first : first + self.n_chroma]
-        return torch.from_numpy(chroma.astype(np.float32))
+        crop = torch.from_numpy(chroma[first : first + self.n_chroma].astype(np.float32))
+        if not crop.isfinite().all():
+            raise ValueError("chroma is not finite")
+        return crop
 
 
 def read_npy(data: bytes) -> np.ndarray:
-    """An array in npy format, read-only; samples of one kind have the same header, parsed once."""
-    if data[:8] != b"\x93NUMPY\x01\x00":
-        return np.lib.format.read_array(io.BytesIO(data), allow_pickle=False)
-    begin = 10 + int.from_bytes(data[8:10], "little")
+    """An array in npy format, read-only; samples of one kind have the same header, parsed once.
+
+    Takes no memory for what a damaged header claims. Raises ValueError or OverflowError.
+    """
+    wide = 4 if data[6:7] == b"\x02" else 2  # bytes of the header's length
+    begin = 8 + wide + int.from_bytes(data[8 : 8 + wide], "little")
     shape, fortran, dtype = _npy_header(data[:begin])
-    array = np.frombuffer(data, dtype, count=int(np.prod(shape)), offset=begin)
+    array = np.frombuffer(data, dtype, count=math.prod(shape), offset=begin)
     return array.reshape(shape[::-1]).T if fortran else array.reshape(shape)
 
 
 @lru_cache(4096)
 def _npy_header(header: bytes) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
     file = io.BytesIO(header)
-    np.lib.format.read_magic(file)
-    shape, fortran, dtype = np.lib.format.read_array_header_1_0(file)
+    version = np.lib.format.read_magic(file)
+    if version not in ((1, 0), (2, 0)):
+        raise ValueError(f"arrays of npy version {version} hold no numbers")
+    parse = np.lib.format.read_array_header_1_0
+    if version == (2, 0):
+        parse = np.lib.format.read_array_header_2_0
+    try:
+        shape, fortran, dtype = parse(file)
+    except Exception as error:  # of many kinds: Python's own parser reads it
+        raise ValueError(f"the header of an array is damaged ({error})") from None
     if dtype.kind not in "biuf":
         raise ValueError(f"the array holds no numbers but {dtype}")
+    if min(shape, default=0) < 0:
+        raise ValueError(f"an array has shape {shape}")
     return shape, fortran, dtype
 
 
-def _mapping(metadata: Any) -> dict[str, Any]:
+def _metadata(data: bytes) -> dict[str, Any]:
+    """A sample's json; every field may be absent, and so may all of it."""
+    metadata = json.loads(data) if data else {}
     if not isinstance(metadata, dict):
         raise ValueError("its json is no mapping")
+    description = metadata.get("description")
+    if description is not None:
+        if not isinstance(description, str):
+            raise ValueError(f"its description is no text but {description!r:.40}")
+        description.encode()  # half a surrogate pair is no text either
     return metadata

@@ -69,7 +69,8 @@ def damage(folder: Path, row: int, member: str, change: Callable[[bytes], bytes]
                 key, extension = entry.name.split(".", 1)
                 samples.setdefault(key, {})[extension] = tar.extractfile(entry).read()
     samples[old.key(row)][member] = change(samples[old.key(row)][member])
-    writer = DatasetWriter(folder, old.members, max(old.shard_sizes().values()) - 10240)
+    shard_bytes = max(1, max(old.shard_sizes().values()) - 10240)
+    writer = DatasetWriter(folder, old.members, shard_bytes)
     splits = [("train", "valid", "test")[i] for i in old.split]
     for (key, files), split, seconds in zip(samples.items(), splits, old.duration, strict=True):
         writer.write(key, files, split, float(seconds))

@@ -1,4 +1,6 @@
+import io
 import itertools
+import json
 from collections import Counter
 
 import numpy as np
@@ -137,8 +139,11 @@ DAMAGES = {
 }
 
 
-@pytest.mark.parametrize("how", DAMAGES)
-@pytest.mark.parametrize("member", ["codes.npy", "chroma.npy", "json", "flac"])
+@pytest.mark.parametrize(
+    ("member", "how"),
+    [(member, how) for member in ("codes.npy", "chroma.npy", "json", "flac") for how in DAMAGES
+     if how != "nothing" or member in ("codes.npy", "flac")],
+)  # fmt: skip
 def test_a_damaged_member_makes_a_bad_sample_that_is_named(tmp_path, member, how):
     folder = write_dataset(tmp_path / "set", 3)
     damage(folder, 1, member, DAMAGES[how])
@@ -151,9 +156,59 @@ def test_a_damaged_member_makes_a_bad_sample_that_is_named(tmp_path, member, how
     assert reader.read(2, 0.0).key == "s002"
 
 
+@pytest.mark.parametrize("member", ["chroma.npy", "json"])
+def test_a_sample_that_lacks_chroma_or_metadata_is_kept(tmp_path, member):
+    folder = write_dataset(tmp_path / "set", 3)
+    damage(folder, 1, member, lambda data: b"")
+    reader = segments(load_index(folder))
+    batch = reader.batch([reader.read(row, 0.0) for row in (0, 1)], 2)
+    assert batch.keys == ["s000", "s001"]
+    assert torch.equal(batch.codes[1, 0], torch.ones(100, dtype=torch.int64))
+    if member == "json":
+        assert batch.metadata[1] == {} and batch.descriptions == ["sample 0", ""]
+    else:
+        assert batch.chroma[1].abs().max() == 0 < batch.chroma[0].max()
+
+
+@pytest.mark.parametrize("value", [3, ["a", "b"], {"en": "calm"}, True, 0, "\ud800"])
+def test_a_description_that_is_no_text_makes_a_bad_sample(tmp_path, value):
+    folder = write_dataset(tmp_path / "set", 1)
+    damage(folder, 0, "json", lambda data: json.dumps({"description": value}).encode())
+    with pytest.raises(BadSample, match="sample s000"):
+        segments(load_index(folder)).read(0, 0.0)
+
+
+@pytest.mark.parametrize(
+    "chroma",
+    [np.ones((12, 21)), np.ones((21, 3)), np.ones(21), np.ones((1, 21, 12)),
+     np.full((21, 12), np.nan), np.full((21, 12), np.inf)],
+)  # fmt: skip
+def test_chroma_that_no_model_could_take_makes_a_bad_sample(tmp_path, chroma):
+    folder = write_dataset(tmp_path / "set", 1)
+    damage(folder, 0, "chroma.npy", lambda data: npy(chroma.astype(np.float16)))
+    with pytest.raises(BadSample, match="chroma"):
+        segments(load_index(folder)).read(0, 0.0)
+
+
+@pytest.mark.parametrize("version", [(1, 0), (2, 0)])
+@pytest.mark.parametrize("shape", ["(99999999999, 9)", "(-2, -3)", "(1<<70, 8)", "((", "(2, 2.5)"])
+def test_a_header_that_claims_what_is_not_there_is_refused(version, shape):
+    text = f"{{'descr': '<u2', 'fortran_order': False, 'shape': {shape}, }}\n".encode()
+    length = len(text).to_bytes(2 if version == (1, 0) else 4, "little")
+    with pytest.raises((ValueError, OverflowError)):
+        read_npy(b"\x93NUMPY" + bytes(version) + length + text + bytes(200))
+
+
 @pytest.mark.parametrize(
     "codes",
-    [np.full((2, 100), 1024), np.full((3, 100), 1), np.zeros((2, 0)), np.full((2, 100), 65535)],
+    [
+        np.ones((2, 100, 1)),
+        np.ones(100),
+        np.full((2, 100), 1024),
+        np.full((3, 100), 1),
+        np.zeros((2, 0)),
+        np.full((2, 100), 65535),
+    ],
 )
 def test_codes_that_no_model_could_take_make_a_bad_sample(tmp_path, codes):
     folder = write_dataset(tmp_path / "set", 1, codes=codes.astype(np.uint16))
@@ -166,8 +221,11 @@ def test_codes_that_no_model_could_take_make_a_bad_sample(tmp_path, codes):
     [np.arange(6, dtype=np.uint16).reshape(2, 3), np.asfortranarray(np.eye(3)), np.array(4.0),
      np.zeros((0, 3), np.int8), np.arange(3, dtype=">i4")],
 )  # fmt: skip
-def test_arrays_are_read_as_numpy_reads_them(array):
-    read = read_npy(npy(array))
+@pytest.mark.parametrize("version", [(1, 0), (2, 0)])
+def test_arrays_are_read_as_numpy_reads_them(array, version):
+    file = io.BytesIO()
+    np.lib.format.write_array(file, array, version)
+    read = read_npy(file.getvalue())
     assert read.dtype == array.dtype
     assert np.array_equal(read, array)
 
