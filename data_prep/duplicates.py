@@ -14,6 +14,7 @@ _SHORTEST = round(3 * WORDS_PER_SECOND)  # words that must overlap
 _NEIGHBOURS = 8  # tracks with the same word that each track is compared with
 _VOTES = 2  # words that two tracks share at one alignment before it is looked at
 _ALIGNMENTS = 3  # that are looked at, most votes first
+_AT_ONCE = 2**20  # words whose pairs are in memory; each has up to _NEIGHBOURS
 _MOST_INDEXED = 2**26  # words, at 44 bytes; of larger libraries, an even part of all words
 
 
@@ -82,19 +83,34 @@ def _candidates(prints: Sequence[np.ndarray]) -> Iterator[tuple[int, int, list[i
     Linear in the number of words: each is compared with a few others that are equal.
     """
     words, numbers, places = _index(prints)
-    found = []
-    for step in range(1, min(_NEIGHBOURS, len(words) - 1) + 1):
-        (at,) = np.nonzero(words[step:] == words[:-step])
-        start = places[at] - places[at + step]
-        found.append(np.stack([numbers[at], numbers[at + step], start]))
-    if not found:
-        return
-    rows, votes = np.unique(np.concatenate(found, axis=1), axis=1, return_counts=True)
-    rows, votes = rows[:, votes >= _VOTES], votes[votes >= _VOTES]
-    alignments = zip(*rows.tolist(), votes.tolist(), strict=True)
-    for (a, b), group in itertools.groupby(alignments, key=lambda row: row[:2]):
-        most = sorted(group, key=lambda row: (-row[3], row[2]))[:_ALIGNMENTS]
-        yield a, b, [start for _, _, start, _ in most]
+    n, longest = len(prints), max(map(len, prints), default=0)
+    span = 2 * longest + 1  # of starts
+    for first, last in _blocks(prints, 2**62 // max(1, n * span)):
+        (mine,) = np.nonzero((numbers >= first) & (numbers < last))
+        found = []
+        for step in range(1, _NEIGHBOURS + 1):
+            at = mine[: np.searchsorted(mine, len(words) - step)]
+            at = at[words[at] == words[at + step]]
+            start = places[at].astype(np.int64) - places[at + step] + longest
+            found.append(((numbers[at] - first) * np.int64(n) + numbers[at + step]) * span + start)
+        keys, votes = np.unique(np.concatenate(found), return_counts=True)
+        keys, votes = keys[votes >= _VOTES], votes[votes >= _VOTES]
+        pairs, starts = np.divmod(keys, span)
+        order = np.lexsort((starts, -votes, pairs))
+        order = order[np.arange(len(pairs)) - np.searchsorted(pairs, pairs) < _ALIGNMENTS]
+        rows = zip(pairs[order].tolist(), (starts[order] - longest).tolist(), strict=True)
+        for pair, group in itertools.groupby(rows, key=lambda row: row[0]):
+            yield first + pair // n, pair % n, [start for _, start in group]
+
+
+def _blocks(prints: Sequence[np.ndarray], most_tracks: int) -> Iterator[tuple[int, int]]:
+    """Ranges of tracks with _AT_ONCE words or little more, so that their pairs fit in memory."""
+    first = n_words = 0
+    for number, print_ in enumerate(prints, 1):
+        n_words += len(print_)
+        if n_words >= _AT_ONCE or number - first == most_tracks or number == len(prints):
+            yield first, number
+            first, n_words = number, 0
 
 
 def _index(prints: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

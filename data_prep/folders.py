@@ -1,5 +1,6 @@
 """Output folders that appear complete or not at all, and that a kill only interrupts."""
 
+import errno
 import fcntl
 import os
 import re
@@ -10,6 +11,7 @@ from pathlib import Path
 
 from musicgen_train.errors import UserError
 
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 WORK = "work"  # what a later run can go on from; it lies in the unfinished folder
 
 
@@ -41,6 +43,11 @@ def resumable_folder(path: Path) -> Iterator[Path]:
             _empty(partial)
             if isinstance(error, NothingUsable) or not any(work.rglob("*.tar")):
                 shutil.rmtree(partial)
+            if isinstance(error, OSError) and error.errno in DISK_FULL:
+                raise UserError(
+                    f"{partial}: {error.strerror}; make room and run this again: what is finished "
+                    "is kept"
+                ) from None
             raise
         # The work goes first: until the rename, a run that is killed here can do it again.
         shutil.rmtree(work)

@@ -1,6 +1,5 @@
 """The work on one track: from a file of the library to its part, or to the reason why not."""
 
-import errno
 import hashlib
 import json
 from collections.abc import Mapping
@@ -10,6 +9,7 @@ from pathlib import Path
 from tempfile import gettempdir
 from typing import Any, NamedTuple
 
+from data_prep.folders import DISK_FULL
 from data_prep.library import Library, Track, inside
 from data_prep.metadata import merge, read_embedded, read_sidecar
 from data_prep.parts import part_path, read_report, writing_part
@@ -60,7 +60,7 @@ class TrackWork:
         except UserError as error:
             return TrackReport(job.track, "failed", str(error))
         except OSError as error:
-            if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
+            if error.errno in DISK_FULL:
                 raise UserError(
                     f"{self.folder}, or {gettempdir()}, which holds the track at work: "
                     f"{error.strerror}; make room (TMPDIR names another place for the latter) and "

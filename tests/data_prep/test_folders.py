@@ -1,3 +1,4 @@
+import errno
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,14 @@ def test_finished_work_survives_an_error_and_the_rest_does_not(tmp_path):
     assert "half a shard" not in str(names(tmp_path))
     with resumable_folder(tmp_path / "out") as folder:
         assert (folder / WORK / "a.tar").exists()
+
+
+def test_a_disk_that_is_full_at_the_end_is_one_clear_line_and_keeps_the_work(tmp_path):
+    with pytest.raises(UserError, match="make room"), resumable_folder(tmp_path / "out") as folder:
+        (folder / WORK / "a.tar").touch()
+        (folder / "shard").touch()
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert names(tmp_path / ".out.partial") == [WORK, f"{WORK}/a.tar", f"{WORK}/lock"]
 
 
 def test_an_error_before_any_work_leaves_nothing(tmp_path):

@@ -334,7 +334,7 @@ def test_a_full_disk_stops_the_run_and_keeps_what_is_finished(library, tmp_path,
         return original(*arguments)
 
     monkeypatch.setattr(tracks, "segment_track", fills_up)
-    with pytest.raises(UserError, match="make room .* run this again"):
+    with pytest.raises(UserError, match=r"make room .* run this again"):
         prepare(library, tmp_path / "out", **SMALL)
     monkeypatch.undo()
     assert not (tmp_path / "out").exists()
