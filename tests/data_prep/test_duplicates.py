@@ -1,3 +1,5 @@
+import tracemalloc
+
 import numpy as np
 import pytest
 import soxr
@@ -121,3 +123,27 @@ def test_a_large_library_is_found_by_a_part_of_its_words(monkeypatch):
     monkeypatch.setattr(duplicates, "_MOST_INDEXED", 4000)
     tracks = [track(f"{n}{m}", flipped(words(n, 1000), 0.02, m)) for n in range(10) for m in (1, 2)]
     assert set(find_duplicates(tracks)) == {f"{n}2" for n in range(10)}
+
+
+def test_the_size_of_the_blocks_of_tracks_changes_nothing(monkeypatch):
+    tracks = [track(f"{n}{m}", flipped(words(n, 400), 0.04, m)) for n in range(8) for m in range(4)]
+    prints = [each.fingerprint for each in tracks]
+    whole = list(duplicates._candidates(prints))
+    assert [pair[:2] for pair in whole] == sorted(pair[:2] for pair in whole) and whole
+    for at_once in (1, 900):
+        monkeypatch.setattr(duplicates, "_AT_ONCE", at_once)
+        assert list(duplicates._candidates(prints)) == whole
+
+
+def test_pairs_of_tracks_made_of_loops_take_bounded_memory(monkeypatch):
+    monkeypatch.setattr(duplicates, "_AT_ONCE", 4096)
+    rng = np.random.default_rng(0)
+    loops = [words(seed, 80) for seed in range(10)]
+    prints = [np.concatenate([loops[n] for n in rng.permutation(10)[:6]]) for _ in range(600)]
+    index = duplicates._index(prints)
+    monkeypatch.setattr(duplicates, "_index", lambda prints: index)
+    tracemalloc.start()
+    assert sum(1 for _ in duplicates._candidates(prints)) > 600
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 20 * len(index[0])  # the pairs alone are 64 bytes a word

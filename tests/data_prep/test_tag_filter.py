@@ -8,8 +8,8 @@ from data_prep.tag_filter import vocal_tag
     "tag",
     ["vocals", "Vocal", "female vocals", "lead-vocal", "VOCAL_CHOP", "free vocals", "a cappella",
      "A  Cappella", "Voices", "free-form singing", "Non-English vocals",
-     "no drums, female vocals", "no autotune vocals", "non-stop singing", "not instrumental, vocals",
-     "no drums; vocals", "non-lead vocals", "no drums\uff0cvocals", "off-key singing"],
+     "no drums, female vocals", "no autotune vocals", "non-stop singing",
+     "not instrumental, vocals", "no drums; vocals", "non-lead vocals", "no drums\uff0cvocals", "off-key singing"],
 )  # fmt: skip
 def test_tags_with_vocals_are_found(tag):
     found = vocal_tag({"instrument": ["piano", tag]}, ["vocals", "voice", "singing", "a cappella"])
@@ -19,8 +19,8 @@ def test_tags_with_vocals_are_found(tag):
 @pytest.mark.parametrize(
     "tag",
     ["no vocals", "no lead vocals", "without any voice", "non-vocal", "vocal-free", "vocal removed",
-     "voiceless", "instrumental", "trap", "vocalise", "not singing", "off vocal", "off-vocal version",
-     "slow, no vocals", "piano without lead vocals", "no vocals, no rap"],
+     "voiceless", "instrumental", "trap", "vocalise", "not singing", "off vocal",
+     "off-vocal version", "slow, no vocals", "piano without lead vocals", "no vocals, no rap"],
 )  # fmt: skip
 def test_tags_without_vocals_are_not(tag):
     words = ["vocals", "voice", "singing", "rap"]
