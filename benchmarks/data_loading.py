@@ -159,7 +159,7 @@ def index_memory(n_samples: int) -> dict[str, float]:
     shards = [{"bytes": 1 << 28, "sha256": "0"}] * (n_samples // 10000 + 1)
     with tempfile.TemporaryDirectory() as folder:
         fingerprint = save_index(Path(folder), arrays, [shard["sha256"] for shard in shards])
-        info = {"format_version": 1, "shards": shards, "fingerprint": fingerprint}
+        info = INFO | {"format_version": 1, "shards": shards, "fingerprint": fingerprint}
         (Path(folder) / INFO_NAME).write_text(json.dumps(info))
         del arrays, size, rows
         before, began = _resident_mib(), time.perf_counter()

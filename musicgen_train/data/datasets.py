@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from musicgen_train.data.index import DatasetIndex, load_index
+from musicgen_train.data.index import INFO_NAME, DatasetIndex, load_index
+from musicgen_train.data.info import check_has
 from musicgen_train.data.storage import is_remote
 from musicgen_train.errors import UserError
 
@@ -79,10 +80,19 @@ def check_dataset(
     segment_duration: float | None,
 ) -> None:
     """Refuse a dataset that lacks what is asked for or was made for another codec."""
-    if kind == "codes" and info["codec_identity"] is None:
+    needed = ["sample_rate", "channels", "segment_duration", "members"]
+    if kind == "codes":
+        needed += ["n_q", "card", "frame_rate"]
+    if kind == "codes" and info.get("codec_identity") is None:
         raise UserError(f"{path}: holds no codes; run data_prep.tokenize on it first")
-    if kind == "audio" and "flac" not in info["members"]:
+    if kind == "audio" and "flac" not in info.get("members", []):
         raise UserError(f"{path}: holds no audio; use the dataset that it was tokenised from")
+    if "chroma.npy" in info.get("members", []):
+        needed.append("chroma")
+    try:
+        check_has(info, needed)
+    except ValueError as error:
+        raise UserError(f"{path}: {INFO_NAME} is damaged ({error}); prepare it again") from None
     for name, value in expected.items():
         if value is None or (kind == "audio" and name not in ("sample_rate", "channels")):
             continue

@@ -3,13 +3,14 @@
 import hashlib
 import io
 import json
-import zipfile
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from musicgen_train.data.info import check_info
 from musicgen_train.data.storage import is_remote, read_whole
 from musicgen_train.errors import UserError
 
@@ -106,19 +107,19 @@ def load_index(folder: str | Path) -> DatasetIndex:
 
 
 def _load_info(folder: str | Path) -> dict[str, Any]:
+    text = read_whole(folder, INFO_NAME)
     try:
-        info = json.loads(read_whole(folder, INFO_NAME))
-    except ValueError as error:
-        if isinstance(error, UserError):
-            raise
-        raise UserError(f"{folder}: {INFO_NAME} is damaged ({error}); prepare it again") from None
-    if not isinstance(info, dict) or info.get("format_version") != FORMAT_VERSION:
+        info = json.loads(text)
         version = info.get("format_version") if isinstance(info, dict) else "unknown"
-        raise UserError(
-            f"{folder}: dataset format {version}, this version reads "
-            f"{FORMAT_VERSION}; prepare it again"
-        )
-    return info
+        if type(version) is int and version == FORMAT_VERSION:
+            check_info(info)
+            return info
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{folder}: {INFO_NAME} is damaged ({error}); prepare it again") from None
+    raise UserError(
+        f"{folder}: dataset format {version!r:.40}, this version reads "
+        f"{FORMAT_VERSION}; prepare it again"
+    )
 
 
 def _load_arrays(folder: str | Path) -> dict[str, np.ndarray]:
@@ -127,25 +128,55 @@ def _load_arrays(folder: str | Path) -> dict[str, np.ndarray]:
     try:
         with np.load(source, allow_pickle=False) as stored:
             return {name: stored[name] for name in stored.files}
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
-        raise UserError(f"{folder}: {INDEX_NAME} is damaged ({error}); prepare it again") from None
+    except Exception as error:  # zip, zlib and npy each have kinds of their own
+        reason = " ".join(str(error).split())
+        raise UserError(f"{folder}: {INDEX_NAME} is damaged ({reason}); prepare it again") from None
+
+
+_KINDS = {  # of NumPy's, by array
+    "keys": "S", "shard": "i", "split": "u", "duration": "f", "members": "S",
+    "offset": "i", "size": "i",
+}  # fmt: skip
 
 
 def _check_arrays(arrays: dict[str, np.ndarray], info: dict[str, Any]) -> None:
-    """Refuse places outside the shards, and keys that would be paths."""
-    keys, members = arrays["keys"].tobytes(), arrays["members"]
-    if b"/" in keys or b"." in keys:
-        raise ValueError("a key in it holds '/' or '.'")
-    n = len(arrays["keys"])
+    """Refuse arrays of other kinds or shapes, and places outside the shards; raises ValueError."""
+    n, n_members = len(arrays["keys"]), len(arrays["members"])
     shapes = dict.fromkeys(("keys", "shard", "split", "duration"), (n,))
-    shapes |= {name: (n, len(members)) for name in ("offset", "size")} | {"members": members.shape}
+    shapes |= dict.fromkeys(("offset", "size"), (n, n_members)) | {"members": (n_members,)}
     found = {name: array.shape for name, array in arrays.items()}
     if found != shapes:
         raise ValueError(f"its arrays have shapes {found}")
+    for name, array in arrays.items():
+        if array.size and array.dtype.kind != _KINDS[name]:
+            raise ValueError(f"its {name} are {array.dtype}")
+    _check_names(arrays["keys"], arrays["members"], info)
     sizes = np.array([shard["bytes"] for shard in info["shards"]], np.int64)
-    ends = sizes[arrays["shard"]][:, None] - arrays["size"]
     offset, size = arrays["offset"], arrays["size"]
     if n and (arrays["shard"].min() < 0 or min(offset.min(), size.min()) < 0):
         raise ValueError("a place in it is negative")
+    ends = sizes[arrays["shard"]][:, None] - size
     if (offset > ends).any() or (arrays["split"] >= len(SPLITS)).any():
         raise ValueError("a place in it lies outside its shard")
+    if not (np.isfinite(arrays["duration"]) & (arrays["duration"] > 0)).all():
+        raise ValueError("a duration in it is not above 0")
+
+
+def _check_names(keys: np.ndarray, members: np.ndarray, info: dict[str, Any]) -> None:
+    """Refuse keys that would be paths or break a message's line, and what comes twice."""
+    if keys.size == 0:
+        return
+    text = keys.tobytes()  # padded with zeros
+    if b"/" in text or b"." in text or re.search(rb"[\x01-\x1f]", text):
+        raise ValueError("a key in it holds '/', '.' or a control character")
+    listed = keys.tolist()
+    if not text.isascii():
+        for key in listed:
+            key.decode()  # UnicodeDecodeError is a ValueError
+    if len(set(listed)) < len(listed):
+        raise ValueError("a key in it comes twice")
+    names = [name.decode() for name in members.tolist()]
+    if len(set(names)) < len(names) or "json" not in names:
+        raise ValueError(f"its members are {names}: one comes twice, or json is absent")
+    if info.get("members", names) != names:
+        raise ValueError(f"its members are {names}, {INFO_NAME} says {info['members']}")

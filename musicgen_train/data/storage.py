@@ -33,7 +33,12 @@ class LocalShards:
         self._descriptors: OrderedDict[str, int] = OrderedDict()  # the one used last stands last
 
     def read(self, name: str, offset: int, size: int) -> bytes:
-        data = os.pread(self._open(name), size, offset)  # pread: forks share no file position
+        try:
+            data = os.pread(self._open(name), size, offset)  # pread: forks share no file position
+        except OSError as error:
+            raise UserError(
+                f"{self.folder / name}: cannot be read ({error.strerror}); mend that"
+            ) from None
         if len(data) < size:
             raise UserError(f"{self.folder / name}: is cut short; copy it again")
         return data

@@ -8,8 +8,9 @@ import torch
 from lightning.pytorch.strategies import SingleDeviceStrategy
 
 from musicgen_train.data.datamodule import MusicDataModule
+from musicgen_train.data.shards import DatasetWriter
 from musicgen_train.errors import UserError
-from tests.data.small_dataset import write_dataset
+from tests.data.small_dataset import INFO, npy, write_dataset
 
 N = 7
 
@@ -211,10 +212,13 @@ def test_codes_and_audio_are_asked_of_datasets_that_hold_them(dataset, tmp_path)
     (audio_only / "dataset.json").write_text(json.dumps(info | {"codec_identity": None}))
     with pytest.raises(UserError, match=r"run data_prep\.tokenize"):
         data(audio_only)
-    members = ["codes.npy", "json"]
-    (audio_only / "dataset.json").write_text(json.dumps(info | {"members": members}))
+    codes_only = tmp_path / "codes"
+    codes_only.mkdir()
+    writer = DatasetWriter(codes_only, ["codes.npy", "json"])
+    writer.write("s", {"codes.npy": npy(np.ones((2, 100), np.uint16)), "json": b"{}"}, "train", 2.0)
+    writer.close(dict(INFO))
     with pytest.raises(UserError, match="holds no audio"):
-        data(audio_only, kind="audio")
+        data(codes_only, kind="audio")
     with pytest.raises(UserError, match="unknown kind"):
         data(dataset, kind="midi")
 
@@ -227,3 +231,49 @@ def test_keys_that_would_lead_out_of_a_folder_are_refused(tmp_path):
     np.savez(folder / "index.npz", **arrays)
     with pytest.raises(UserError, match=r"index\.npz is damaged \(a key in it holds '/'"):
         data(folder)
+
+
+@pytest.mark.parametrize("kind", ["codes", "audio"])
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [(name, value)
+     for name in ("sample_rate", "channels", "n_q", "card", "frame_rate", "segment_duration")
+     for value in ("fast", -1, 0, float("nan"), float("inf"), [2], True, 10**400)]
+    + [("fingerprint", value) for value in (None, 3, ["a"])]
+    + [("shards", value) for value in (None, 3, {}, [3], [{}], [{"bytes": -1, "sha256": "a"}])]
+    + [("members", value) for value in ("flac", [3], {"a": 1}, ["json"])]
+    + [("codec_identity", value) for value in (3, ["a"], "a\nb", "", "\x1b[2J")]
+    + [("chroma", value) for value in (3, [], {}, {"hop": 0}, {"hop": "4"})]
+    + [("format_version", value) for value in (True, "1\n2", None, 1.5)],
+)  # fmt: skip
+def test_a_damaged_field_of_dataset_json_is_refused_in_one_line(dataset_copy, kind, name, value):
+    path = dataset_copy / "dataset.json"
+    info = json.loads(path.read_text())
+    try:
+        path.write_text(json.dumps(info | {name: value}))
+        with pytest.raises(UserError, match=r"is damaged|dataset format") as caught:
+            data(dataset_copy, kind=kind)
+        assert "\n" not in str(caught.value) and len(str(caught.value)) < 500
+    finally:
+        path.write_text(json.dumps(info))
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["sample_rate", "channels", "segment_duration", "n_q", "card", "frame_rate", "members",
+     "chroma", "shards", "fingerprint"],
+)  # fmt: skip
+def test_an_absent_field_of_dataset_json_is_named(dataset_copy, name):
+    path = dataset_copy / "dataset.json"
+    info = json.loads(path.read_text())
+    try:
+        path.write_text(json.dumps({key: info[key] for key in info if key != name}))
+        with pytest.raises(UserError, match=rf"dataset\.json is damaged \(.*{name}"):
+            data(dataset_copy)
+    finally:
+        path.write_text(json.dumps(info))
+
+
+@pytest.fixture(scope="module")
+def dataset_copy(tmp_path_factory):
+    return write_dataset(tmp_path_factory.mktemp("copy") / "set", 2)

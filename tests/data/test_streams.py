@@ -9,7 +9,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from musicgen_train.data.batches import AudioBatch, CodesBatch
-from musicgen_train.data.index import load_index
+from musicgen_train.data.index import load_index, save_index
 from musicgen_train.data.segments import BadSample, SegmentReader, read_npy
 from musicgen_train.data.shards import ShardReader
 from musicgen_train.errors import UserError
@@ -303,3 +303,44 @@ def test_damaged_tables_are_refused_in_one_line(tmp_path, name, content):
     with pytest.raises(UserError) as caught:
         load_index(folder)
     assert str(folder) in str(caught.value) and "\n" not in str(caught.value)
+
+
+INDEX_DAMAGES = {
+    "float offsets": ("offset", lambda a: a.astype(np.float64)),
+    "unsigned sizes": ("size", lambda a: a.astype(np.uint64)),
+    "text keys": ("keys", lambda a: a.astype("U")),
+    "keys that are no utf-8": ("keys", lambda a: np.array([b"\xff", b"b", b"c"])),
+    "a line break in a key": ("keys", lambda a: np.array([b"a\nb", b"b", b"c"])),
+    "a key twice": ("keys", lambda a: a[[0, 1, 1]]),
+    "text members": ("members", lambda a: a.astype("U")),
+    "a member twice": ("members", lambda a: a[[0, 1, 3, 3]]),
+    "no json": ("members", lambda a: np.array([b"a", b"b", b"c", b"d"])),
+    "a scalar": ("keys", lambda a: np.array(3)),
+    "infinite durations": ("duration", lambda a: a * np.inf),
+}
+
+
+@pytest.mark.parametrize("name", INDEX_DAMAGES)
+def test_an_index_of_other_kinds_is_refused_though_its_fingerprint_is_right(tmp_path, name):
+    folder = write_dataset(tmp_path / "set", 3)
+    with np.load(folder / "index.npz") as stored:
+        arrays = dict(stored)
+    array, change = INDEX_DAMAGES[name]
+    arrays[array] = change(arrays[array])
+    info = json.loads((folder / "dataset.json").read_text())
+    fingerprint = save_index(folder, arrays, [shard["sha256"] for shard in info["shards"]])
+    members = [str(m.decode() if isinstance(m, bytes) else m) for m in arrays["members"].tolist()]
+    info |= {"fingerprint": fingerprint, "members": members}
+    (folder / "dataset.json").write_text(json.dumps(info))
+    with pytest.raises(UserError, match=r"index\.npz is damaged") as caught:
+        load_index(folder)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_folder_in_a_shards_place_is_named(tmp_path):
+    folder = write_dataset(tmp_path / "set", 1)
+    index = load_index(folder)
+    (folder / "shard-000000.tar").unlink()
+    (folder / "shard-000000.tar").mkdir()
+    with pytest.raises(UserError, match=r"shard-000000\.tar: cannot be read \(Is a directory"):
+        segments(index).read(0, 0.0)
