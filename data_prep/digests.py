@@ -9,15 +9,18 @@ from data_prep.library import Track
 class DigestJournal:
     """A file of lines, one a track; what a kill cut off is ignored."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, library: str) -> None:
+        """library: whose files these are; others may have files of the same names."""
+        self._library = library
         self._known: dict[tuple[str, int, str], str] = {}
         if path.exists():
             for line in path.read_bytes().splitlines():
                 try:
-                    name, size, stamp, digest = json.loads(line)
+                    of, name, size, stamp, digest = json.loads(line)
                 except ValueError:
                     continue
-                self._known[name, size, stamp] = digest
+                if of == library:
+                    self._known[name, size, stamp] = digest
         self._file = path.open("ab", buffering=0)
         self._file.write(b"\n")  # ends a line that was cut off
 
@@ -25,9 +28,9 @@ class DigestJournal:
         return self._known.get((track.name, track.size, track.stamp))
 
     def note(self, track: Track, digest: str) -> None:
-        if digest and self.digest(track) is None:
+        if digest and track.stamp and self.digest(track) is None:
             self._known[track.name, track.size, track.stamp] = digest
-            line = json.dumps([track.name, track.size, track.stamp, digest])
+            line = json.dumps([self._library, track.name, track.size, track.stamp, digest])
             self._file.write(line.encode() + b"\n")
 
     def close(self) -> None:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -13,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from data_prep.parts import npy_bytes, part_path, read_report, writing_part
+from data_prep.parts import npy_array, npy_bytes, part_path, read_report, writing_part
 from musicgen_train.data.audio import decode_flac
 from musicgen_train.data.shards import ShardReader
 from musicgen_train.errors import UserError
@@ -105,6 +106,7 @@ class ShardWork:
                 batch.append((row, self._read(row)))
             except Exception as error:
                 reason = str(error).strip() or type(error).__name__
+                reason = re.sub(r"^Error opening .*?>: ", "", reason)  # it names an address
                 bad.append({"sample": self.reader.index.key(row), "reason": reason})
         return batch, bad
 
@@ -112,6 +114,9 @@ class ShardWork:
         wav = decode_flac(self.reader.read(row, "flac"))
         if wav.shape[1] != self._n_samples(row):
             raise ValueError(f"is truncated ({wav.shape[1]} of {self._n_samples(row)} samples)")
+        json.loads(self.reader.read(row, "json") or b"{}")  # what is copied must be whole, too
+        if self.reader.has("chroma.npy") and (chroma := self.reader.read(row, "chroma.npy")):
+            npy_array(chroma)
         return wav
 
     def _n_samples(self, row: int) -> int:

@@ -30,6 +30,11 @@ class Executor:
             raise UserError(f"num_workers={self.num_workers}: give 0 or more")
         if self.device not in ("cpu", "cuda"):
             raise UserError(f"unknown device {self.device!r}; use cpu or cuda")
+        if self.device == "cuda" and self.executor == "local":
+            import torch
+
+            if not torch.cuda.is_available():
+                raise UserError("device=cuda: this machine has no GPU that torch can use; use cpu")
 
     def run(
         self, function: Callable[[Job], Result], jobs: Iterable[Job]

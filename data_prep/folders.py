@@ -28,21 +28,23 @@ def resumable_folder(path: Path) -> Iterator[Path]:
     """
     if re.match(r"\w\w+:/", str(path)):
         raise UserError(f"{path}: datasets are written to local folders; copy it there afterwards")
-    if path.exists():
-        raise UserError(f"{path}: exists already; choose another output_dir or remove it")
+    path = Path(os.path.abspath(path))
     partial = path.with_name(f".{path.name}.partial")
     work = partial / WORK
+    _refuse_existing(path)
     _make(work)
-    with alone_in(work):
+    with alone_in(partial):
+        _refuse_existing(path)  # another run may have finished it while this one came in
         _empty(partial)
         try:
             yield partial
-        except KeyboardInterrupt:
-            raise UserError(f"{path}: interrupted; run the same command again to go on") from None
+            _refuse_existing(path)
         except BaseException as error:
             _empty(partial)
             if isinstance(error, NothingUsable) or not any(work.rglob("*.tar")):
                 shutil.rmtree(partial)
+            if isinstance(error, KeyboardInterrupt):
+                raise UserError(f"{path}: interrupted; run the same command to go on") from None
             if isinstance(error, OSError) and error.errno in DISK_FULL:
                 raise UserError(
                     f"{partial}: {error.strerror}; make room and run this again: what is finished "
@@ -56,16 +58,31 @@ def resumable_folder(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def alone_in(folder: Path) -> Iterator[None]:
-    """Refuse to work in a folder that another process works in; a kill ends its claim."""
+    """Refuse to work in a folder that another process works in; a kill ends its claim.
+
+    The claim is on the folder itself, and goes with it when it is renamed.
+    """
     _make(folder)
-    with (folder / "lock").open("w") as file:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise UserError(
                 f"{folder}: another run is writing here; wait for it, or stop it"
             ) from None
+        if not os.path.lexists(folder) or not os.path.samestat(
+            os.fstat(descriptor), os.stat(folder)
+        ):
+            raise UserError(f"{folder}: another run has just finished here; look at its dataset")
         yield
+    finally:
+        os.close(descriptor)
+
+
+def _refuse_existing(path: Path) -> None:
+    if os.path.lexists(path):
+        raise UserError(f"{path}: exists already; choose another output_dir or remove it")
 
 
 def _make(folder: Path) -> None:
@@ -73,7 +90,7 @@ def _make(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(
-            f"{folder.parent}: cannot be written ({error.strerror}); choose another output_dir"
+            f"{folder}: cannot be written ({error.strerror}); choose another folder"
         ) from None
 
 

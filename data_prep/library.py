@@ -55,12 +55,14 @@ class Library:
         files, unreadable = self._walk() if self.is_local else (self._find(), {})
         from musicgen_train.data.audio import AUDIO_SUFFIXES  # takes torch's import time
 
-        tracks = {name for name in files if _suffix(name) in AUDIO_SUFFIXES and not _is_aside(name)}
+        audio = {name for name in files if _suffix(name) in AUDIO_SUFFIXES}
+        owners = {posixpath.splitext(name)[0] for name in audio}
+        tracks = {name for name in audio if not _is_aside(name, owners)}
         # A folder that cannot be opened may hold tracks; a link to nowhere is one by its name.
         unreadable = {
             name: reason
             for name, reason in unreadable.items()
-            if _suffix(name) in AUDIO_SUFFIXES or Path(self.url, name).is_dir()
+            if _suffix(name) in AUDIO_SUFFIXES or os.path.isdir(os.path.join(self.url, name))
         }
         if not tracks and not unreadable:
             known = ", ".join(sorted(AUDIO_SUFFIXES))
@@ -69,8 +71,11 @@ class Library:
         found = [
             Track(name, keys[name], *files[name], _sidecar(name, files)) for name in sorted(tracks)
         ]
-        aside = (_suffix(name) or "none" for name in files if name not in tracks)
-        others = Counter(suffix for suffix in aside if suffix not in AUDIO_SUFFIXES | {".json"})
+        others = Counter(
+            "hidden" if name in audio else _suffix(name) or "none"
+            for name in files
+            if name not in tracks and _suffix(name) != ".json" and not _is_stem(name, owners)
+        )
         return Listing(found, unreadable, dict(sorted(others.items())))
 
     @contextmanager
@@ -95,7 +100,7 @@ class Library:
     def _walk(self) -> tuple[dict[str, tuple[int, str]], dict[str, str]]:
         """Files under the folder (each folder once, links followed), and what cannot be read."""
         root = Path(self.url)
-        if not root.is_dir():
+        if not os.path.isdir(root):
             raise UserError(f"{self.url}: no such folder of music; check input_dir")
         files: dict[str, tuple[int, str]] = {}
         unreadable: dict[str, str] = {}
@@ -133,10 +138,13 @@ class Library:
         except Exception as error:
             reason = (str(error).strip() or type(error).__name__).splitlines()[0]
             raise UserError(f"{self.url}: cannot be listed ({reason}); check input_dir") from None
-        return {
-            posixpath.relpath(path, root.rstrip("/")): _remote_stamp(info)
-            for path, info in found.items()
-        }
+        stamps = {}
+        for path, info in found.items():
+            stamp = _remote_stamp(info)  # listings over http say nothing of a file
+            stamps[posixpath.relpath(path, root.rstrip("/"))] = (
+                stamp if stamp[1] else _remote_stamp(filesystem.info(path))
+            )
+        return stamps
 
     def _filesystem(self) -> tuple[Any, str]:
         from fsspec.core import url_to_fs
@@ -151,7 +159,7 @@ def inside(name: str, relative: str) -> str:
     """The library's name of a file that a sidecar names relative to itself; never outside."""
     joined = posixpath.normpath(posixpath.join(posixpath.dirname(name), relative))
     if joined.startswith(("../", "/")) or joined == "..":
-        raise UserError(f"{name}: its sidecar names {relative}, outside of the library")
+        raise UserError(f"its sidecar names a file outside of the library ({relative})")
     return joined
 
 
@@ -169,7 +177,7 @@ def _suffix(name: str) -> str:
 
 
 def _local_stamp(status: os.stat_result) -> tuple[int, str]:
-    return status.st_size, str(status.st_mtime_ns)
+    return status.st_size, f"{status.st_mtime_ns}-{status.st_ctime_ns}-{status.st_ino}"
 
 
 def _remote_stamp(info: dict[str, Any]) -> tuple[int, str]:
@@ -183,10 +191,19 @@ def _sidecar(name: str, files: dict[str, Any]) -> str | None:
     return beside if beside in files else None
 
 
-def _is_aside(name: str) -> bool:
-    *folders, file = name.split("/")
-    return file.startswith(".") or any(
-        folder.endswith(".stems") or folder.startswith(".") for folder in folders
+def _is_aside(name: str, owners: set[str]) -> bool:
+    """Stems of a track, and what systems hide ("._song.mp3", ".Trash/…"), but not "...song"."""
+    hidden = any(re.match(r"\.(?!\.)", part) for part in name.split("/"))
+    return hidden or _is_stem(name, owners)
+
+
+def _is_stem(name: str, owners: set[str]) -> bool:
+    """Whether it lies in the folder `song.stems` beside a track `song`."""
+    *folders, _ = name.split("/")
+    return any(
+        folder.endswith(".stems")
+        and posixpath.join(*folders[:depth], folder.removesuffix(".stems")) in owners
+        for depth, folder in enumerate(folders)
     )
 
 

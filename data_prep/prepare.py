@@ -2,7 +2,9 @@
 
 import hashlib
 import json
+import os
 import posixpath
+import sys
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import asdict
@@ -34,7 +36,7 @@ def prepare(
     output_dir: str | Path,
     *,
     metadata: str | Path | None = None,
-    exclude_tags: str | Sequence[str] = (),
+    exclude_tags: str | Sequence[str] | None = (),
     work_dir: str | Path | None = None,
     **settings: Any,
 ) -> dict[str, Any]:
@@ -57,8 +59,11 @@ def prepare(
     from data_prep.tracks import TrackWork
 
     words = as_words(exclude_tags)
-    with resumable_folder(Path(output_dir)) as folder:
-        work = (folder / WORK if work_dir is None else Path(work_dir)).absolute()
+    output = Path(os.path.abspath(str(output_dir)))
+    if work_dir is not None and Path(os.path.abspath(str(work_dir))).is_relative_to(output):
+        raise UserError(f"work_dir={work_dir}: lies in output_dir; choose a folder beside it")
+    with resumable_folder(output) as folder:
+        work = folder / WORK if work_dir is None else Path(os.path.abspath(str(work_dir)))
         with alone_in(work / "parts"):
             tracks = TrackWork(library.absolute(), work, segmenting, words, executor.device)
             reports = run_all(tracks, listing, table, executor)
@@ -70,22 +75,31 @@ def read_metadata(metadata: str | Path | None, listing: "Listing") -> dict[str, 
     """The table of the library, which must speak of its files; empty if there is none."""
     from data_prep.metadata import read_table
 
-    table = {} if metadata is None else read_table(Path(metadata))
-    if table and not any(row_of(table, track.name) for track in listing.tracks):
+    if metadata is None:
+        return {}
+    table = read_table(Path(str(metadata)))
+    names = {track.name for track in listing.tracks}
+    names |= {posixpath.splitext(name)[0] for name in names}
+    matched = {id(row) for name, row in table.items() if name in names}
+    if not matched:
         raise UserError(
             f"{metadata}: names none of the {len(listing.tracks)} files in input_dir; give paths "
             "relative to it"
         )
+    unmatched = {id(row): name for name, row in table.items() if id(row) not in matched}
+    if unmatched:
+        some = ", ".join(sorted(unmatched.values())[:3])
+        print(f"{metadata}: {len(unmatched)} rows name no file ({some} …)", file=sys.stderr)
     return table
 
 
-def as_words(exclude_tags: str | Sequence[str]) -> tuple[str, ...]:
+def as_words(exclude_tags: str | Sequence[str] | None) -> tuple[str, ...]:
     """What marks a track to leave out."""
     from data_prep.tag_filter import VOCAL_WORDS
 
     if exclude_tags == "vocals":
         return VOCAL_WORDS
-    return (exclude_tags,) if isinstance(exclude_tags, str) else tuple(exclude_tags)
+    return (exclude_tags,) if isinstance(exclude_tags, str) else tuple(exclude_tags or ())
 
 
 def sort_settings(
@@ -123,6 +137,8 @@ def check_settings(segmenting: "SegmentSettings", packing: "PackSettings") -> No
     for name in ("sample_rate", "segment_duration", "chroma_window", "chroma_hop"):
         if not getattr(segmenting, name) > 0:
             raise UserError(f"{name}={getattr(segmenting, name)}: give a number above 0")
+    if not 1000 <= segmenting.sample_rate <= 192_000:
+        raise UserError(f"sample_rate={segmenting.sample_rate}: give 1000 to 192000")
     if segmenting.channels not in (1, 2):
         raise UserError(f"channels={segmenting.channels}: give 1 or 2")
     if not packing.shard_mb > 0:
@@ -152,15 +168,16 @@ def run_all(
     from data_prep.parts import remove_unfinished
     from data_prep.progress import progress_bar
     from data_prep.tracks import Job, TrackReport
-    from data_prep.workers import WorkerDied
+    from data_prep.workers import WorkerDied, one_thread
 
     remove_unfinished(work.folder)
     reports: list[TrackReport] = []
     n_failed = len(listing.unreadable)
     tracks = sorted(listing.tracks, key=lambda track: (-track.size, track.name))
     with (
-        closing(DigestJournal(work.folder / "digests.jsonl")) as journal,
+        closing(DigestJournal(work.folder / "digests.jsonl", work.library.url)) as journal,
         progress_bar("preparing", sum(track.size for track in tracks)) as bar,
+        one_thread(executor.num_workers == 0),
     ):
         jobs = (Job(track, row_of(table, track.name), journal.digest(track)) for track in tracks)
         seconds = 0.0
@@ -180,7 +197,8 @@ def run_all(
 
 def row_of(table: dict[str, dict], name: str) -> dict[str, Any]:
     """What the table says of a track, by its path with or without the suffix."""
-    return table.get(name) or table.get(posixpath.splitext(name)[0]) or {}
+    row = table.get(name)
+    return (table.get(posixpath.splitext(name)[0]) if row is None else row) or {}
 
 
 def describe(

@@ -26,8 +26,9 @@ def run_on_ray(
     "cuda" each actor also reserves `gpus_per_worker` GPUs. Ray replaces an actor that dies.
     """
     num_workers = max(num_workers, 1)
-    ray = _start(address, num_workers)
+    ray, ours = _start(address, num_workers)
     n_gpus = gpus_per_worker if device == "cuda" else 0
+    _check_resources(ray, num_workers, n_gpus)
     options = {"num_cpus": 1, "num_gpus": n_gpus}
     retries = {"max_restarts": -1, "max_task_retries": TRIES - 1}
     actor_class = ray.remote(**options, **retries)(_Actor)
@@ -37,8 +38,19 @@ def run_on_ray(
     finally:
         for actor in actors:
             ray.kill(actor)
-        if address is None:
+        if ours:
             ray.shutdown()
+
+
+def _check_resources(ray: Any, num_workers: int, n_gpus: float) -> None:
+    """Refuse actors that the cluster has no room for: their jobs would wait for ever."""
+    there = ray.cluster_resources()
+    for kind, needed in (("CPU", num_workers), ("GPU", num_workers * n_gpus)):
+        if there.get(kind, 0) < needed:
+            raise UserError(
+                f"the Ray cluster has {there.get(kind, 0):g} {kind}s, and {num_workers} workers "
+                f"need {needed:g}; lower num_workers, or add nodes"
+            )
 
 
 def _share_out(ray: Any, actors: list[Any], jobs: Iterator[Any]) -> Iterator[tuple[Any, Any]]:
@@ -78,7 +90,8 @@ class _Actor:
         return self.function(job)
 
 
-def _start(address: str | None, num_cpus: int) -> Any:
+def _start(address: str | None, num_cpus: int) -> tuple[Any, bool]:
+    """Ray, connected, and whether that is for us to end."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     try:
@@ -88,7 +101,7 @@ def _start(address: str | None, num_cpus: int) -> Any:
             "executor=ray needs Ray: pip install 'musicgen_train[ray]', or use executor=local"
         ) from None
     if ray.is_initialized():
-        return ray
+        return ray, False
     options = {"num_cpus": num_cpus, "include_dashboard": False} if address is None else {}
     try:
         ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False, **options)
@@ -98,4 +111,4 @@ def _start(address: str | None, num_cpus: int) -> Any:
             f"the Ray cluster {address} cannot be reached ({reason}); start one, or leave "
             "ray_address out"
         ) from None
-    return ray
+    return ray, True

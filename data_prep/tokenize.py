@@ -51,7 +51,7 @@ def tokenize(
     check_precision(precision)
     index = load_index(dataset if "://" in str(dataset) else Path(dataset).absolute())
     check_codec(index, codec)
-    with resumable_folder(Path(output_dir)) as folder:
+    with resumable_folder(Path(str(output_dir))) as folder:
         work = ShardWork(
             ShardReader(index), folded(codec), codec.identity(), (folder / WORK).absolute(),
             batch_size, precision, workers.device,
@@ -72,7 +72,9 @@ def folded(codec: Any) -> Any:
 
 
 def check_codec(index: "DatasetIndex", codec: Any) -> None:
-    """Refuse a codec that the dataset's audio does not fit."""
+    """Refuse a codec that the dataset's audio does not fit, and a dataset that is not whole."""
+    from musicgen_train.data.storage import is_remote
+
     if "flac" not in index.members:
         raise UserError(
             f"{index.folder}: holds no audio; use the dataset that it was tokenised from"
@@ -83,6 +85,10 @@ def check_codec(index: "DatasetIndex", codec: Any) -> None:
                 f"{index.folder}: {name} is {index.info[name]}, but the codec's is "
                 f"{getattr(codec, name)}; prepare the music with {name}={getattr(codec, name)}"
             )
+    if not is_remote(index.folder):
+        absent = [name for name in index.shard_sizes() if not (Path(index.folder) / name).is_file()]
+        if absent:
+            raise UserError(f"{index.folder}: {absent[0]} is missing; copy the dataset again")
     if codec.card > 1 << 16:
         raise UserError(f"the codec has {codec.card} codes a codebook; at most 65536 can be stored")
 
@@ -141,7 +147,8 @@ def pack(
                 writer.write(index.key(row), files, SPLITS[index.split[row]], duration)
         if statistics.n_samples == 0:
             raise NothingUsable(
-                f"none of {len(index)} segments in {index.folder} could be read ({failures[0]})"
+                f"none of {len(index)} segments in {index.folder} could be read "
+                f"({failures[0]['reason']})"
             )
         lines = [json.dumps(failure, ensure_ascii=False) + "\n" for failure in failures]
         (folder / "failures.jsonl").write_text("".join(lines), encoding="utf-8")

@@ -1,5 +1,6 @@
 """The work on one track: from a file of the library to its part, or to the reason why not."""
 
+import functools
 import hashlib
 import json
 from collections.abc import Mapping
@@ -60,7 +61,8 @@ class TrackWork:
         except UserError as error:
             return TrackReport(job.track, "failed", str(error))
         except OSError as error:
-            if error.errno in DISK_FULL:
+            ours = str(error.filename or "").startswith(str(self.folder))
+            if ours or error.errno in DISK_FULL:
                 raise UserError(
                     f"{self.folder}, or {gettempdir()}, which holds the track at work: "
                     f"{error.strerror}; make room (TMPDIR names another place for the latter) and "
@@ -73,6 +75,7 @@ class TrackWork:
 
     def _prepare(self, job: Job) -> TrackReport:
         track = job.track
+        stamps = {track.name: (track.size, track.stamp)}
         with ExitStack() as stack:
             path = stack.enter_context(self.library.local(track.name))
             sidecar = {}
@@ -83,14 +86,14 @@ class TrackWork:
             report = TrackReport(track, "filtered", digest=digest, metadata=metadata)
             if tag := vocal_tag(metadata, self.exclude_tags):
                 return report._replace(reason=f"is tagged with vocals ({tag})")
-            stems = {
-                name: stack.enter_context(self.library.local(file))
-                for name, file in self._stems(track, sidecar).items()
-            }
+            stems = {}
+            for name, file in self._stems(track, sidecar).items():
+                stems[name] = stack.enter_context(self.library.local(file))
+                if not stems[name].is_file():
+                    raise UserError(f"a stem cannot be used ({name}: {file} is no file)")
+                stamps[file] = self.library.stamp(file)
             key = part_key(digest, {n: _digest_file(p) for n, p in stems.items()}, self.settings)
-            facts = self._segment(key, path, stems)
-        if self.library.stamp(track.name) != (track.size, track.stamp):
-            return TrackReport(track, "failed", "changed while it was prepared; run this again")
+            facts = self._segment(key, path, stems, stamps)
         report = report._replace(
             part=key, **{name: facts[name] for name in ("duration", "n_silent", "n_short")}
         )
@@ -108,13 +111,21 @@ class TrackWork:
             raise UserError("its sidecar lists no stems; use separator=none or separator=demucs")
         return {str(name): inside(track.name, file) for name, file in sorted(stems.items())}
 
-    def _segment(self, key: str, path: Path, stems: Mapping[str, Path]) -> dict[str, Any]:
-        """The report of the track's part, which is written unless it exists."""
+    def _segment(
+        self, key: str, path: Path, stems: Mapping[str, Path], stamps: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """The report of the track's part, which is written unless it exists.
+
+        stamps: of the files it is made from. If one has changed, the key would be a lie.
+        """
         target = part_path(self.folder, key)
         if (known := read_report(target)) is not None:
             return known[0]
         with writing_part(target) as part:
             facts = segment_track(path, stems, self.settings, self.device, part.add)
+            for name, stamp in stamps.items():
+                if self.library.stamp(name) != stamp:
+                    raise AudioError(path, "changed while it was prepared", "run this again")
             report = facts._asdict()
             fingerprint = report.pop("fingerprint")
             part.finish(report, fingerprint=fingerprint)
@@ -129,12 +140,25 @@ def part_key(digest: str, stems: Mapping[str, str], settings: SegmentSettings) -
 
 
 def audio_recipe(settings: SegmentSettings) -> dict[str, Any]:
-    """What the settings make of a track; where models lie on this machine is no part of it."""
+    """What the settings make of a track: models by what they are, not by where they lie."""
     recipe = asdict(settings)
     del recipe["demucs_repo"]
+    if settings.separator == "demucs":
+        recipe["demucs_model"] = _separator_identity(settings.demucs_model, settings.demucs_repo)
     if settings.clap_vocabulary is not None:
         recipe["clap_vocabulary"] = _digest_file(Path(settings.clap_vocabulary))
     return recipe
+
+
+@functools.lru_cache(maxsize=1)
+def _separator_identity(name: str, repo: str | None) -> str:
+    """The separator's name and a hash of its weights."""
+    from musicgen_train.conditioning.stems import load_demucs
+
+    digest = hashlib.sha256()
+    for key, tensor in sorted(load_demucs(name, repo).state_dict().items()):
+        digest.update(key.encode() + b"\0" + tensor.cpu().contiguous().numpy().tobytes())
+    return f"{name} {digest.hexdigest()[:16]}"
 
 
 def _digest_file(path: Path) -> str:

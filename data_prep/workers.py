@@ -7,9 +7,10 @@ lock is shared, so no death can block the others.
 
 import multiprocessing
 import os
+import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection, wait
 from typing import Any, TypeVar
 
@@ -52,6 +53,20 @@ def run_in_processes(
     finally:
         for worker in workers:
             worker.stop()
+
+
+@contextmanager
+def one_thread(wanted: bool = True) -> Iterator[None]:
+    """Compute in one thread, as workers do, since another number of them rounds otherwise."""
+    import torch
+
+    before = torch.get_num_threads()
+    if wanted:
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 class _Worker:
@@ -98,7 +113,8 @@ class _Worker:
     def _spawn(self) -> None:
         self.connection, theirs = self._pipe()
         self._process = self._start(theirs)
-        self._process.start()
+        with _ignoring_interrupts():  # the parent stops its workers
+            self._process.start()
         theirs.close()
 
     def _send(self) -> None:
@@ -108,11 +124,8 @@ class _Worker:
 
 def _serve(connection: Connection, function: Callable, number: int, device: str) -> None:
     """Answer jobs until the pipe closes, or the parent is gone."""
-    import signal
-
     import torch
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent stops its workers
     threading.Thread(target=_follow_parent, daemon=True).start()
     torch.set_num_threads(1)
     if device == "cuda":
@@ -127,6 +140,19 @@ def _serve(connection: Connection, function: Callable, number: int, device: str)
         except Exception as error:
             result = error
         connection.send(result)
+
+
+@contextmanager
+def _ignoring_interrupts() -> Iterator[None]:
+    """Children that are started here inherit it, from their first moment on."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _follow_parent() -> None:

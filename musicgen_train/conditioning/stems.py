@@ -67,14 +67,22 @@ def _load_local(name: str, folder: Path) -> Any:
     import yaml
     from demucs.apply import BagOfModels
     from demucs.hf import load_safetensors_model
-    from safetensors import safe_open
+    from safetensors import SafetensorError, safe_open
 
-    bag = yaml.safe_load(_file(folder / f"{name}.yaml").read_text())
+    recipe = _file(folder / f"{name}.yaml")
+    try:
+        bag = yaml.safe_load(recipe.read_text())
+        signatures = [str(signature) for signature in bag["models"]]
+    except (yaml.YAMLError, UnicodeDecodeError, TypeError, KeyError):
+        raise UserError(f"{recipe}: lists no models; copy the hub's file again") from None
     models = []
-    for signature in bag["models"]:
+    for signature in signatures:
         path = _file(folder / f"{signature}.safetensors")
-        with safe_open(path, framework="pt") as file:
-            made_by = (file.metadata() or {}).get("klass", "nothing known")
+        try:
+            with safe_open(path, framework="pt") as file:
+                made_by = (file.metadata() or {}).get("klass", "nothing known")
+        except SafetensorError as error:
+            raise UserError(f"{path}: is damaged ({error}); copy the hub's file again") from None
         if not made_by.startswith("demucs."):  # demucs imports whatever class the file names
             raise UserError(f"{path}: is not a demucs model but {made_by}; use the hub's file")
         models.append(load_safetensors_model(path))

@@ -1,4 +1,5 @@
 import errno
+import os
 from pathlib import Path
 
 import pytest
@@ -34,7 +35,7 @@ def test_a_disk_that_is_full_at_the_end_is_one_clear_line_and_keeps_the_work(tmp
         (folder / WORK / "a.tar").touch()
         (folder / "shard").touch()
         raise OSError(errno.ENOSPC, "No space left on device")
-    assert names(tmp_path / ".out.partial") == [WORK, f"{WORK}/a.tar", f"{WORK}/lock"]
+    assert names(tmp_path / ".out.partial") == [WORK, f"{WORK}/a.tar"]
 
 
 def test_an_error_before_any_work_leaves_nothing(tmp_path):
@@ -75,3 +76,30 @@ def test_a_place_that_cannot_be_written_is_one_clear_line(tmp_path):
         pass
     with pytest.raises(UserError, match="local folders"), resumable_folder(Path("s3://b/x")):
         pass
+
+
+def test_a_run_that_waited_for_another_to_finish_leaves_its_dataset_alone(tmp_path):
+    with alone_in(tmp_path / "a") as _:
+        os.rename(tmp_path / "a", tmp_path / "b")
+        with pytest.raises(UserError, match="another run"), alone_in(tmp_path / "b"):
+            pass
+
+
+def test_a_link_to_nowhere_and_a_folder_made_meanwhile_are_told_before_work_is_lost(tmp_path):
+    (tmp_path / "link").symlink_to("nowhere")
+    with pytest.raises(UserError, match="exists already"), resumable_folder(tmp_path / "link"):
+        pass
+    with pytest.raises(UserError, match="exists already"), resumable_folder(tmp_path / "out") as f:
+        (f / WORK / "a.tar").touch()
+        (tmp_path / "out").mkdir()
+    assert (tmp_path / ".out.partial" / WORK / "a.tar").exists()
+
+
+def test_an_interrupted_run_says_how_to_go_on(tmp_path):
+    with pytest.raises(UserError, match="interrupted"), resumable_folder(tmp_path / "out") as f:
+        (f / WORK / "a.tar").touch()
+        raise KeyboardInterrupt
+    assert (tmp_path / ".out.partial" / WORK / "a.tar").exists()
+    with pytest.raises(UserError, match="interrupted"), resumable_folder(tmp_path / "none"):
+        raise KeyboardInterrupt
+    assert not (tmp_path / ".none.partial").exists()

@@ -30,6 +30,14 @@ def test_stems_and_hidden_files_are_no_tracks(tmp_path):
     assert found(tmp_path) == ["a.wav"]
 
 
+def test_odd_names_are_tracks_and_hidden_ones_are_counted(tmp_path):
+    odd = ["...And You Will Know Us/01 song.wav", "...song.wav", "Band.stems/track.wav"]
+    touch(tmp_path, *odd, "._song.wav", ".Trash/b.wav", "x.wav", "x.stems/drums.wav")
+    listing = Library(str(tmp_path)).list()
+    assert [track.name for track in listing.tracks] == sorted([*odd, "x.wav"])
+    assert listing.others == {"hidden": 2}
+
+
 def test_a_track_knows_the_json_beside_it(tmp_path):
     touch(tmp_path, "a.wav", "a.json", "b.wav")
     assert [track.sidecar for track in Library(str(tmp_path)).list().tracks] == ["a.json", None]

@@ -1,4 +1,5 @@
 import errno
+import functools
 import json
 import os
 import signal
@@ -7,6 +8,7 @@ import sys
 import threading
 import time
 from collections import defaultdict
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import fsspec
@@ -322,6 +324,76 @@ def test_a_file_that_changed_is_prepared_anew(library, tmp_path):
     prepare(library, tmp_path / "two", **settings)
     prepare(library, tmp_path / "three", **SMALL)
     assert files_of(tmp_path / "two") == files_of(tmp_path / "three")
+
+
+def test_files_of_another_library_are_never_taken_for_those_of_this_one(tmp_path):
+    settings = SMALL | {"work_dir": tmp_path / "work"}
+    for seed, name in enumerate(("ja", "jb")):
+        (tmp_path / name).mkdir()
+        path = tmp_path / name / "01.wav"  # of one size, made at one time
+        noise = 0.1 * np.random.default_rng(seed).normal(size=4 * SOURCE_RATE)
+        soundfile.write(path, noise, SOURCE_RATE)
+        os.utime(path, (1, 1))
+        prepare(tmp_path / name, tmp_path / f"out_{name}", **settings)
+    prepare(tmp_path / "jb", tmp_path / "straight", **SMALL)
+    assert files_of(tmp_path / "out_jb") == files_of(tmp_path / "straight")
+    assert files_of(tmp_path / "out_jb") != files_of(tmp_path / "out_ja")
+
+
+@pytest.mark.parametrize("which", ["one.flac", "one.stems/bass.flac"])
+def test_a_file_that_changes_while_it_is_prepared_fails_and_leaves_no_part(
+    tmp_path, monkeypatch, which
+):
+    library = tmp_path / "library"
+    write_track(library, "ada", "one", 4.0, ("melody", "bass"))
+    write_track(library, "bo", "two", 4.0, ("melody", "bass"))
+    original = tracks.segment_track
+    before = (library / "ada" / which).read_bytes()
+
+    def meanwhile(path, *rest):
+        facts = original(path, *rest)
+        if path.name == "one.flac":
+            (library / "ada" / which).write_bytes(before + b"more")
+        return facts
+
+    settings = SMALL | {"work_dir": tmp_path / "work", "separator": "stems"}
+    monkeypatch.setattr(tracks, "segment_track", meanwhile)
+    prepare(library, tmp_path / "out", **settings)
+    assert (
+        failures_of(tmp_path / "out")["ada/one.flac"]["reason"] == "changed while it was prepared"
+    )
+    assert len(list((tmp_path / "work").rglob("*.tar"))) == 1
+    assert not list((tmp_path / "work").rglob("*.tmp"))
+
+
+def test_a_library_behind_http_gives_the_same_dataset(library, tmp_path):
+    handler = functools.partial(QuietHandler, directory=str(library))
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        prepare(f"http://127.0.0.1:{server.server_port}/", tmp_path / "remote", **SMALL)
+    finally:
+        server.shutdown()
+        server.server_close()
+    prepare(library, tmp_path / "local", **SMALL)
+    assert files_of(tmp_path / "remote") == files_of(tmp_path / "local")
+
+
+class QuietHandler(SimpleHTTPRequestHandler):
+    def log_message(self, *_):
+        pass
+
+
+def test_kept_work_never_lies_in_the_dataset(library, tmp_path):
+    with pytest.raises(UserError, match="lies in output_dir"):
+        prepare(library, tmp_path / "out", **SMALL | {"work_dir": tmp_path / "out/work"})
+
+
+def test_rows_that_name_no_file_are_told(library, tmp_path, capsys):
+    table = tmp_path / "songs.csv"
+    table.write_text("file,genre\nada/one.flac,folk\nzzz.wav,jazz\n")
+    prepare(library, tmp_path / "out", metadata=table, **SMALL)
+    assert "1 rows name no file (zzz.wav" in capsys.readouterr().err
 
 
 def test_a_full_disk_stops_the_run_and_keeps_what_is_finished(library, tmp_path, monkeypatch):

@@ -7,14 +7,17 @@ import soundfile
 import torch
 from demucs.apply import apply_model
 from demucs.htdemucs import HTDemucs
+from safetensors import safe_open
 from safetensors.torch import save_file
 
+from data_prep import tracks
 from data_prep.prepare import prepare
 from data_prep.segmenting import SegmentSettings, segment_track
 from data_prep.separation import separate_with_demucs
 from musicgen_train.conditioning.stems import load_demucs
 from musicgen_train.data.audio import decode_flac, read_audio, resample
 from musicgen_train.errors import UserError
+from tests.data_prep.small_library import files_of
 
 RATE = 8000
 TINY = {
@@ -23,10 +26,17 @@ TINY = {
 }  # fmt: skip
 
 
+DEMUCS = {
+    "sample_rate": 4000, "segment_duration": 1.0, "min_duration": 0.1, "separator": "demucs",
+    "chroma_window": 1024, "chroma_hop": 256, "max_silence": None,
+}  # fmt: skip
+
+
 @pytest.fixture
 def repo(tmp_path: Path) -> Path:
     """A separator with random weights, in the files that the real one comes in."""
     load_demucs.cache_clear()
+    tracks._separator_identity.cache_clear()
     torch.manual_seed(0)
     model = HTDemucs(**TINY, segment=Fraction(3, 2))
     kwargs = TINY | {"segment": {"_type": "fraction", "numerator": 3, "denominator": 2}}
@@ -102,4 +112,32 @@ def test_a_file_that_names_a_foreign_class_is_refused(repo):
     )
     load_demucs.cache_clear()
     with pytest.raises(UserError, match=r"not a demucs model but subprocess\.Popen"):
+        load_demucs("htdemucs", str(repo))
+
+
+def test_demucs_gives_the_same_bytes_in_this_process_and_in_workers(repo, song, tmp_path):
+    for n in (0, 1):
+        prepare(song, tmp_path / f"out{n}", num_workers=n, demucs_repo=str(repo), **DEMUCS)
+    assert files_of(tmp_path / "out0") == files_of(tmp_path / "out1")
+
+
+def test_other_weights_of_a_separator_are_other_work(repo, song, tmp_path):
+    settings = DEMUCS | {"num_workers": 0, "demucs_repo": str(repo), "work_dir": tmp_path / "work"}
+    prepare(song, tmp_path / "one", **settings)
+    path = repo / "a1b2c3d4.safetensors"
+    with safe_open(path, "pt") as file:
+        metadata = file.metadata()
+        state = {key: 1.1 * file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    save_file(state, path, metadata)
+    load_demucs.cache_clear()
+    tracks._separator_identity.cache_clear()
+    prepare(song, tmp_path / "two", **settings)
+    assert files_of(tmp_path / "one") != files_of(tmp_path / "two")
+    assert len(list((tmp_path / "work").rglob("*.tar"))) == 2
+
+
+@pytest.mark.parametrize("content", ["models: [", "- a", "models: 3", "{}"])
+def test_a_damaged_recipe_of_a_separator_is_one_line(repo, content):
+    (repo / "htdemucs.yaml").write_text(content)
+    with pytest.raises(UserError, match="lists no models"):
         load_demucs("htdemucs", str(repo))

@@ -143,3 +143,18 @@ def wait_until(condition, seconds=40):
 def test_impossible_executors_are_refused(wrong):
     with pytest.raises(UserError, match=r"give|use"):
         Executor(**wrong)
+
+
+@pytest.mark.slow
+def test_a_cluster_without_room_is_refused_and_the_callers_ray_stays(monkeypatch):
+    import ray
+
+    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    ray.init(num_cpus=1, include_dashboard=False, log_to_driver=False)
+    try:
+        with pytest.raises(UserError, match="has 1 CPUs, and 2 workers need 2"):
+            results(Executor("ray", num_workers=2), square)
+        assert results(Executor("ray", num_workers=1), square)[3] == 9
+        assert ray.is_initialized()
+    finally:
+        ray.shutdown()
