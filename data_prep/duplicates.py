@@ -34,7 +34,7 @@ def find_duplicates(tracks: Sequence[Candidate]) -> dict[str, tuple[str, float]]
     goes to where that one goes. Likeness is the share of equal bits of the fingerprints (0.5 in
     unrelated music; the lowest on the way, if there are several steps); only equal samples have 1.
     """
-    ordered = sorted(tracks, key=lambda track: (-track.duration, track.name))
+    ordered = sorted(tracks, key=lambda track: (-round(track.duration, 1), track.name))
     first: dict[str, int] = {}
     better: dict[int, tuple[int, float]] = {}  # rank -> a rank before it, likeness
     for rank, track in enumerate(ordered):

@@ -170,10 +170,10 @@ def run_all(
     from data_prep.tracks import Job, TrackReport
     from data_prep.workers import WorkerDied, one_thread
 
-    remove_unfinished(work.folder)
     reports: list[TrackReport] = []
     n_failed = len(listing.unreadable)
     tracks = sorted(listing.tracks, key=lambda track: (-track.size, track.name))
+    remove_unfinished(work.folder)
     with (
         closing(DigestJournal(work.folder / "digests.jsonl", work.library.url)) as journal,
         progress_bar("preparing", sum(track.size for track in tracks)) as bar,

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from data_prep.pcm import Pcm
+from data_prep.tag_filter import VOCAL_WORDS, says_vocals
 from musicgen_train.conditioning.stem_stream import measure_level, stream_stems
 from musicgen_train.conditioning.stems import RHYTHM, load_demucs
 from musicgen_train.data.audio import to_channels
@@ -17,7 +18,6 @@ from musicgen_train.data.audio_blocks import even_blocks, resample_blocks
 from musicgen_train.data.audio_file import AudioError, AudioFile
 
 SEPARATORS = ("none", "stems", "demucs")
-_VOCALS = ("vocal", "voice")  # what the name of a stem with vocals has in it
 _BLOCK = 1 << 16  # samples that stems are summed in
 
 
@@ -84,7 +84,7 @@ def separate_with_demucs(
 
 def is_vocal(stem: str) -> bool:
     """Whether a stem of this name holds singing."""
-    return any(word in stem.lower() for word in _VOCALS)
+    return says_vocals(stem, (*VOCAL_WORDS, "vox", "bgv"))
 
 
 def _sums(path: Path, files: Mapping[str, AudioFile], pcm: Pcm) -> Iterator[Tensor]:

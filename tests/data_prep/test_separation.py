@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from data_prep import tracks
 from data_prep.prepare import prepare
 from data_prep.segmenting import SegmentSettings, segment_track
-from data_prep.separation import separate_with_demucs
+from data_prep.separation import is_vocal, separate_with_demucs
 from musicgen_train.conditioning.stems import load_demucs
 from musicgen_train.data.audio import decode_flac, read_audio, resample
 from musicgen_train.errors import UserError
@@ -141,3 +141,13 @@ def test_a_damaged_recipe_of_a_separator_is_one_line(repo, content):
     (repo / "htdemucs.yaml").write_text(content)
     with pytest.raises(UserError, match="lists no models"):
         load_demucs("htdemucs", str(repo))
+
+
+@pytest.mark.parametrize("name", ["vocals", "Lead Vox", "BGV", "choir", "backing_vocals"])
+def test_stems_with_voices_are_known_by_their_names(name):
+    assert is_vocal(name)
+
+
+@pytest.mark.parametrize("name", ["no_vocals", "minus vocals", "other", "guitar"])
+def test_stems_without_voices_are_too(name):
+    assert not is_vocal(name)
