@@ -11,9 +11,9 @@ VOCAL_WORDS = (
     "choir", "choral", "chorus", "rap", "rapper", "rapping", "speech", "spoken word", "beatbox",
     "a cappella", "acappella", "acapella", "a capella", "opera", "aria", "scat", "humming",
 )  # fmt: skip
-_DENIED_BEFORE = {"no", "non", "not", "without", "zero", "minus", "off"}
+_DENIED_BEFORE = {"no", "non", "not", "without", "zero", "minu", "off"}  # without a plural s
 _BETWEEN = {"any", "human", "lead", "main"}  # "no lead vocals", but not "no autotune vocals"
-_DENIED_AFTER = {"free", "less", "removed", "off"}
+_DENIED_AFTER = {"free", "les", "removed", "off"}
 
 
 def vocal_tag(metadata: Mapping[str, Any], words: Iterable[str] = VOCAL_WORDS) -> str | None:
