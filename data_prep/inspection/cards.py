@@ -4,6 +4,7 @@ import base64
 import io
 from typing import Any, NamedTuple
 
+from data_prep.inspection.statistics import number_in
 from data_prep.inspection.survey import Sample
 from data_prep.inspection.wording import shown
 from musicgen_train.data.audio import decode_flac
@@ -49,17 +50,16 @@ def _details(sample: Sample) -> list[tuple[str, str]]:
         (name, shown(metadata[name], 120)) for name in ("title", "artist", "file")
         if metadata.get(name)
     ]  # fmt: skip
-    offset = metadata.get("offset")
     place = f"{sample.duration:.1f} s"
-    if isinstance(offset, int | float):
+    if (offset := number_in(metadata.get("offset"))) is not None:
         place += f" from {offset:.1f} s on"
     found += [("segment", f"{sample.key}, {place}"), ("split", SPLITS[sample.split])]
     if "loudness" in metadata:
-        value = metadata["loudness"]
-        text = f"{value:.1f} LUFS" if isinstance(value, int | float) else "silent"
+        value = number_in(metadata["loudness"])
+        text = "silent" if value is None else f"{value:.1f} LUFS"
         found.append(("loudness", text))
-    if isinstance(metadata.get("silence"), int | float):
-        found.append(("silence", f"{100 * metadata['silence']:.0f} %"))
+    if (silence := number_in(metadata.get("silence"))) is not None:
+        found.append(("silence", f"{100 * silence:.0f} %"))
     return found
 
 

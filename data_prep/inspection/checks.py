@@ -71,10 +71,10 @@ def _check_codes(checks: Checks, index: DatasetIndex, reader: ShardReader, row: 
     checks.n_codes += 1
     data = reader.read(row, "codes.npy")
     try:
-        codes = read_npy(data)
+        problem = codes_problem(read_npy(data), index.info, float(index.duration[row]))
     except Exception as error:
-        return checks.note(index.key(row), f"its codes cannot be read ({error})")
-    if problem := codes_problem(codes, index.info, float(index.duration[row])):
+        problem = f"its codes cannot be read ({error})"
+    if problem:
         checks.note(index.key(row), problem)
 
 
@@ -82,8 +82,13 @@ def codes_problem(codes: np.ndarray, info: dict[str, Any], duration: float) -> s
     """What does not fit in codes that should be [K, T] in [0, card), or None."""
     if codes.ndim != 2 or codes.shape[0] != info["n_q"]:
         return f"has codes of shape {list(codes.shape)}, not [{info['n_q']}, T]"
-    if codes.size == 0 or int(codes.max()) >= info["card"]:
-        return "holds no codes" if codes.size == 0 else f"holds the code {codes.max()}, too large"
+    if codes.dtype.kind not in "iu":
+        return f"has codes of type {codes.dtype}, not whole numbers"
+    if codes.size == 0:
+        return "holds no codes"
+    if codes.min() < 0 or int(codes.max()) >= info["card"]:
+        code = codes.min() if codes.min() < 0 else codes.max()
+        return f"holds the code {code}, not in 0 to {info['card'] - 1}"
     if abs(codes.shape[1] / info["frame_rate"] - duration) > 0.5:
         return f"holds {codes.shape[1]} frames for {duration:.2f} s"
     return None

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from data_prep.inspection.survey import Survey
+from data_prep.inspection.survey import Survey, is_count
 from data_prep.inspection.wording import counted, hours, percent, shown
 from musicgen_train.data.index import SPLITS
 
@@ -62,7 +62,8 @@ def left_out(survey: Survey) -> list[Finding]:
         if recorded != filtered + failed:
             text = f"failures.jsonl lists {recorded} files, dataset.json counts {filtered + failed}"
             found.append(Finding("poor", f"{text}: one of them was changed; prepare again."))
-    if n := survey.info.get("unreadable_segments"):
+    n = survey.info.get("unreadable_segments")
+    if is_count(n) and n:
         text = f"{counted(n, 'segment')} could not be tokenised; failures.jsonl has the reasons."
         found.append(Finding("fair", text))
     return found
@@ -177,9 +178,9 @@ def audio(survey: Survey) -> list[Finding]:
 
 
 def codes(survey: Survey) -> list[Finding]:
-    usage = survey.info.get("codebook_usage") or []
+    usage = [share for _, share in survey.codebooks]
     unused = [f"{k + 1} ({percent(share)})" for k, share in enumerate(usage) if share < 0.25]
-    if not survey.has_codes or not unused:
+    if not unused:
         return []
     text = f"Few codes of codebook {', '.join(unused)} occur: little music, or a poor codec for it."
     return [Finding("fair", text)]

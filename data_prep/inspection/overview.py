@@ -4,7 +4,7 @@ import math
 from typing import Any, NamedTuple
 
 from data_prep.inspection.counting import Histogram
-from data_prep.inspection.survey import Survey
+from data_prep.inspection.survey import Survey, is_count
 from data_prep.inspection.wording import counted, hours, percent, shown
 from musicgen_train.data.index import SPLITS
 
@@ -30,7 +30,7 @@ def facts(survey: Survey) -> list[tuple[str, str]]:
         ("Size", _size(sum(shard["bytes"] for shard in info["shards"]))),
     ]
     rate, channels = info.get("sample_rate"), info.get("channels")
-    if rate and channels:
+    if is_count(rate) and channels in (1, 2):
         found.append(("Audio", f"{rate / 1000:g} kHz {'mono' if channels == 1 else 'stereo'}"))
     if survey.has_codes:
         found.append(("Codes", f"{info['n_q']} × {info['card']} at {info['frame_rate']:g} Hz"))
@@ -97,12 +97,11 @@ def duplicate_table(survey: Survey) -> Table:
 def codebook_table(survey: Survey) -> Table | None:
     """Entropy and use of each codebook in the training split, as tokenising counted them."""
     info = survey.info
-    entropies, usage = info.get("unigram_entropy"), info.get("codebook_usage")
-    if not survey.has_codes or not entropies or not usage:
+    if not survey.codebooks:
         return None
     rows = [
         [str(k), f"{nats / math.log(2):.2f}", f"{math.exp(nats):.0f}", percent(used)]
-        for k, (nats, used) in enumerate(zip(entropies, usage, strict=True), 1)
+        for k, (nats, used) in enumerate(survey.codebooks, 1)
     ]
     note = f"At most {math.log2(info['card']):.2f} bits: {info['card']} equally frequent codes. "
     note += "Perplexity is how many equally frequent codes would carry as much."
@@ -116,7 +115,7 @@ def _left_out_note(survey: Survey) -> str:
     note = f"{counted(tracks['files'], 'file')} = {tracks['kept']:,} kept + "
     note += f"{tracks['filtered']:,} filtered + {tracks['failed']:,} failed."
     if survey.has_codes and isinstance(reasons, dict) and reasons:
-        listed = ", ".join(f"{count} × {shown(phrase)}" for phrase, count in reasons.items())
+        listed = ", ".join(f"{shown(count)} × {shown(phrase)}" for phrase, count in reasons.items())
         note += f" When the music was prepared: {listed}."
     if survey.has_codes:
         note += " The reasons below are of segments that could not be tokenised."
@@ -129,7 +128,7 @@ def _places(survey: Survey, seen: int, recorded: Any) -> str:
     """A count over all segments; a part of them gives a lower bound."""
     if survey.is_whole:
         return f"{seen:,}"
-    return f"{recorded:,}" if isinstance(recorded, int) else f"{seen:,} or more"
+    return f"{recorded:,}" if is_count(recorded) else f"{seen:,} or more"
 
 
 def _size(n_bytes: int) -> str:

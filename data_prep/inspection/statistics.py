@@ -76,17 +76,17 @@ class Statistics:
                     tally.add(value, name in estimated)
 
     def _add_sound(self, metadata: Mapping[str, Any], estimated: set[str]) -> None:
-        if (bpm := _number(metadata.get("bpm"))) is not None:
+        if (bpm := number_in(metadata.get("bpm"))) is not None:
             self._note("bpm", "bpm" in estimated)
             self.bpm.add(bpm, "bpm" in estimated)
         if "loudness" in metadata:
             self.present["loudness"] += 1
-            loudness = _number(metadata["loudness"])
+            loudness = number_in(metadata["loudness"])
             if loudness is None:
                 self.n_silent += 1
             else:
                 self.loudness.add(loudness)
-        if (silence := _number(metadata.get("silence"))) is not None:
+        if (silence := number_in(metadata.get("silence"))) is not None:
             self.present["silence"] += 1
             self.silence.add(silence)
 
@@ -113,7 +113,8 @@ def _texts(value: Any) -> list[str]:
     return list(dict.fromkeys(filter(None, map(_text, values))))
 
 
-def _number(value: Any) -> float | None:
+def number_in(value: Any) -> float | None:
+    """A finite number, or the one that a text spells; None for anything else."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     try:

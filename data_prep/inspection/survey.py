@@ -7,6 +7,7 @@ from data_prep.inspection.checks import Checks, check_samples
 from data_prep.inspection.failures import Failures, read_failures
 from data_prep.inspection.reading import choose_rows, collect_statistics, read_json, reading
 from data_prep.inspection.statistics import Statistics
+from data_prep.inspection.wording import shown
 from musicgen_train.data.index import DatasetIndex
 from musicgen_train.errors import UserError
 
@@ -46,9 +47,19 @@ class Survey:
         """How many files were found, kept, filtered and failed, if dataset.json says so."""
         counts = self.info.get("tracks")
         names = ("files", "kept", "filtered", "failed")
-        if isinstance(counts, dict) and all(isinstance(counts.get(name), int) for name in names):
+        if isinstance(counts, dict) and all(is_count(counts.get(name)) for name in names):
             return counts
         return None
+
+    @property
+    def codebooks(self) -> list[tuple[float, float]]:
+        """Entropy in nats and share of used codes of each codebook, if both are known of all."""
+        columns = [self.info.get(name) for name in ("unigram_entropy", "codebook_usage")]
+        if not self.has_codes or not all(isinstance(column, list) for column in columns):
+            return []
+        entropies, usage = ([float(v) for v in column or [] if _is_share(v)] for column in columns)
+        complete = len(entropies) == len(usage) == self.info["n_q"]
+        return list(zip(entropies, usage, strict=True)) if complete else []
 
     @property
     def has_codes(self) -> bool:
@@ -74,7 +85,7 @@ def survey(
             metadata = read_json(reader, row) or {}
             key, split, duration = index.key(row), int(index.split[row]), float(index.duration[row])
             samples.append(Sample(key, split, duration, metadata, flac))
-    name = str(index.folder).rstrip("/").rsplit("/", 1)[-1]
+    name = shown(str(index.folder).rstrip("/").rsplit("/", 1)[-1], 200)
     return Survey(name, index, statistics, failures, checks, samples)
 
 
@@ -86,5 +97,15 @@ def _check_info(index: DatasetIndex) -> None:
     ]
     for name in names:
         value = index.info.get(name)
-        if not isinstance(value, int | float) or not value > 0:
+        is_number = is_count(value) or (name == "frame_rate" and isinstance(value, float))
+        if not is_number or not 0 < value < 2**31:
             raise UserError(f"{index.folder}: dataset.json gives no {name}; prepare it again")
+
+
+def is_count(value: Any) -> bool:
+    """Whether a value of dataset.json can be a number of things."""
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**63
+
+
+def _is_share(value: Any) -> bool:
+    return isinstance(value, int | float) and 0 <= value < 64  # nats, or a part of 1

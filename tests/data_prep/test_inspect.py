@@ -11,7 +11,7 @@ import pytest
 
 from data_prep.inspect import inspect, named, page_beside
 from musicgen_train.errors import UserError
-from tests.data_prep.looked_at import CODES_INFO, codes, tone, write_looked_at
+from tests.data_prep.looked_at import CODES_INFO, INFO, codes, tone, write_looked_at
 
 HOSTILE = "</script><script>alert(1)</script>\"'><img src=x onerror=alert(1)> [bold]&amp;\x1b[31m"
 SONG = {
@@ -103,6 +103,41 @@ def test_one_segment_with_damaged_audio_and_metadata_makes_a_page(tmp_path):
     page = inspect(write_looked_at(tmp_path / "d", [b"\xff{"], files={"flac": b"no flac"}))
     text = Elements(page).text
     assert "1 segment with damaged JSON" in text and "cannot be decoded" in text
+
+
+@pytest.mark.parametrize("value", [10**400, "x", True, [1], {"a": 1}, float("nan")])
+def test_one_segment_with_numbers_of_any_kind_makes_a_page(value, tmp_path):
+    inspect(write_looked_at(tmp_path / "d", [dict.fromkeys(SONG, value)]))
+    assert (tmp_path / "d.html").exists()
+
+
+@pytest.mark.parametrize(
+    "spoiled",
+    [
+        {"tracks": {}}, {"tracks": dict.fromkeys(INFO["tracks"], "x")}, {"tracks": [1]},
+        {"unigram_entropy": [1.0]}, {"codebook_usage": 3}, {"codebook_usage": ["x", "y"]},
+        {"reasons": [1]}, {"reasons": {"a": [1]}}, {"unreadable_segments": "many"},
+        {"artists": "x"}, {"unigram_entropy": [10**400, 1]},
+    ],
+)  # fmt: skip
+def test_what_dataset_json_need_not_say_is_left_out_if_it_is_no_sense(spoiled, tmp_path):
+    info = {**CODES_INFO, **spoiled}
+    folder = write_looked_at(tmp_path / "d", [SONG], files={"codes.npy": codes()}, info=info)
+    assert "A dataset of codes" in Elements(inspect(folder)).text
+
+
+@pytest.mark.parametrize("name", ["sample_rate", "n_q", "card", "frame_rate"])
+@pytest.mark.parametrize("value", [0, "\x1b[31m4", None, True, 10**400])
+def test_without_the_numbers_that_codes_are_read_by_nothing_is_read(name, value, tmp_path):
+    info = {**CODES_INFO, name: value}
+    folder = write_looked_at(tmp_path / "d", [SONG], files={"codes.npy": codes()}, info=info)
+    with pytest.raises(UserError, match=name):
+        inspect(folder)
+
+
+def test_the_name_of_a_folder_does_not_control_the_terminal(tmp_path, capsys):
+    inspect(write_looked_at(tmp_path / "d\x1b[31m", [SONG]))
+    assert "\x1b" not in capsys.readouterr().out
 
 
 def test_a_dataset_of_codes_shows_its_codebooks_and_no_player(tmp_path, capsys):

@@ -16,6 +16,7 @@ from data_prep.inspection.survey import survey
 from data_prep.inspection.wording import percent, shown
 from musicgen_train.data.audio import decode_flac
 from musicgen_train.data.index import load_index
+from tests.data.small_dataset import npy
 from tests.data_prep.looked_at import CODES_INFO, INFO, codes, tone, write_looked_at
 
 WELL = {
@@ -193,6 +194,8 @@ def test_clipping_is_several_samples_in_a_row_at_full_scale_not_one_peak(tmp_pat
     [
         (codes(n_q=3), "shape [3, 50], not [2, T]"),
         (codes(highest=16), "holds the code 16"),
+        (npy(np.full((2, 50), -5)), "holds the code -5, not in 0 to 15"),
+        (npy(np.full((2, 50), np.nan)), "float64, not whole numbers"),
         (codes(n_frames=5), "holds 5 frames for 1.00 s"),
         (b"nothing", "cannot be read"),
     ],

@@ -9,7 +9,8 @@ from data_prep.tag_filter import vocal_tag
     ["vocals", "Vocal", "female vocals", "lead-vocal", "VOCAL_CHOP", "free vocals", "a cappella",
      "A  Cappella", "Voices", "free-form singing", "Non-English vocals",
      "no drums, female vocals", "no autotune vocals", "non-stop singing",
-     "not instrumental, vocals", "no drums; vocals", "non-lead vocals", "no drums\uff0cvocals", "off-key singing"],
+     "not instrumental, vocals", "no drums; vocals", "non-lead vocals", "no drums\uff0cvocals",
+     "off-key singing"],
 )  # fmt: skip
 def test_tags_with_vocals_are_found(tag):
     found = vocal_tag({"instrument": ["piano", tag]}, ["vocals", "voice", "singing", "a cappella"])
