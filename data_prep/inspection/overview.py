@@ -30,7 +30,7 @@ def facts(survey: Survey) -> list[tuple[str, str]]:
         ("Size", _size(sum(shard["bytes"] for shard in info["shards"]))),
     ]
     rate, channels = info.get("sample_rate"), info.get("channels")
-    if is_count(rate) and channels in (1, 2):
+    if isinstance(rate, int) and channels in (1, 2):
         found.append(("Audio", f"{rate / 1000:g} kHz {'mono' if channels == 1 else 'stereo'}"))
     if survey.has_codes:
         found.append(("Codes", f"{info['n_q']} × {info['card']} at {info['frame_rate']:g} Hz"))

@@ -97,8 +97,8 @@ def _check_info(index: DatasetIndex) -> None:
     ]
     for name in names:
         value = index.info.get(name)
-        is_number = is_count(value) or (name == "frame_rate" and isinstance(value, float))
-        if not is_number or not 0 < value < 2**31:
+        kinds = int | float if name == "frame_rate" else int
+        if isinstance(value, bool) or not isinstance(value, kinds) or not 0 < value < 2**31:
             raise UserError(f"{index.folder}: dataset.json gives no {name}; prepare it again")
 
 
