@@ -129,7 +129,7 @@ def rate(batches: Iterable[Any], n_batches: int) -> float:
 def compare(
     folder: Path, kind: str, crop: float | None, workers: int, rounds: int
 ) -> dict[str, float]:
-    n_batches = 96 if kind == "codes" else 12
+    n_batches = 96 if kind == "codes" else 32  # many beside the 4 that workers read ahead
     loaders: dict[str, Callable[..., Iterable[Any]]] = {"ours": ours, "webdataset": webdataset}
     rates: dict[str, list[float]] = {name: [] for name in loaders}
     for _ in range(rounds):

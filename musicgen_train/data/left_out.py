@@ -31,7 +31,7 @@ class LeftOut:
         self._next = 0
         self._bad_of: dict[int, int] = {}  # of the batches that have any
         self._read, self._bad = seen, bad  # with those that were read ahead in vain
-        self._reported: set[str] = set()
+        self._reported: set[tuple[str, str]] = set()  # where, key
 
     def begin(self, batch: int) -> "LeftOut":
         """Forget what was read ahead: the next batch is number `batch`."""
@@ -47,8 +47,8 @@ class LeftOut:
             self._bad_of[self._next] = len(faults)
         self._next += 1
         for fault in faults:
-            if fault.key not in self._reported:
-                self._reported.add(fault.key)
+            if (fault.where, fault.key) not in self._reported:
+                self._reported.add((fault.where, fault.key))
                 _LOG.warning(
                     "left out: sample %s in %s cannot be read (%s)",
                     fault.key,

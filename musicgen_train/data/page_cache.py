@@ -3,6 +3,7 @@
 import fcntl
 import hashlib
 import os
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -11,6 +12,7 @@ from uuid import uuid4
 from musicgen_train.errors import UserError
 
 _N_LOCKS = 64
+_CRC = 4  # bytes behind each page
 
 
 def default_cache_dir() -> Path:
@@ -19,11 +21,12 @@ def default_cache_dir() -> Path:
 
 
 class PageCache:
-    """Files `pages/KEY`, of which those used longest ago go first when `cache_gb` is reached.
+    """Files `pages/KEY`, a page and its CRC-32 each; at `cache_gb` those used longest ago go first.
 
     Pages appear whole, by renaming. `locks/` keeps two processes from fetching one page twice;
-    locks end with their process. `total` counts the bytes, so that the folder is only listed when
-    something must go.
+    locks end with their process. A page's CRC is checked when a process first reads it: each time
+    would take the whole page for a few kB of it. `total` counts the bytes, so that the folder is
+    only listed when something must go.
     """
 
     def __init__(
@@ -34,6 +37,7 @@ class PageCache:
         self.folder = Path(folder or default_cache_dir())
         self.limit = int(cache_gb * 1e9)
         self.page_bytes = page_bytes
+        self._sound: dict[str, int] = {}  # the inode of each page found sound
 
     def read(
         self, key: str, length: int, begin: int, end: int, fetch: Callable[[], bytes]
@@ -41,11 +45,12 @@ class PageCache:
         """Bytes [begin, end) of page `key` of `length` bytes, which `fetch` gets if need be."""
         path = self.folder / "pages" / key
         try:
-            data = _read_page(path, length, begin, end)
+            data = self._read_page(path, length, begin, end)
             if data is not None:
                 return data
             with self._locked(f"{int(hashlib.sha256(key.encode()).hexdigest(), 16) % _N_LOCKS:02}"):
-                data = _read_page(path, length, begin, end)  # another process may have been faster
+                # Another process may have been faster.
+                data = self._read_page(path, length, begin, end)
                 if data is None:
                     page = fetch()
                     assert len(page) == length, (key, len(page), length)
@@ -58,13 +63,36 @@ class PageCache:
             ) from None
         return data
 
+    def _read_page(self, path: Path, length: int, begin: int, end: int) -> bytes | None:
+        """Part of a page, marked as used now; None if it is not there, or not whole and sound."""
+        try:
+            descriptor = os.open(path, os.O_RDONLY)
+        except FileNotFoundError:
+            return None
+        try:
+            status = os.fstat(descriptor)
+            if status.st_size != length + _CRC:
+                return None
+            os.utime(descriptor)
+            if self._sound.get(path.name) != status.st_ino:
+                page = os.pread(descriptor, length, 0)
+                crc = os.pread(descriptor, _CRC, length)
+                if zlib.crc32(page).to_bytes(_CRC, "little") != crc:
+                    return None
+                self._sound[path.name] = status.st_ino
+            data = os.pread(descriptor, end - begin, begin)
+            return data if len(data) == end - begin else None
+        finally:
+            os.close(descriptor)
+
     def _keep(self, path: Path, page: bytes) -> None:
         temporary = path.with_name(f"{uuid4().hex}.tmp")
-        if not self._reserve(temporary, len(page)):
+        if not self._reserve(temporary, len(page) + _CRC):
             return
         try:
             with temporary.open("r+b") as file:
                 file.write(page)
+                file.write(zlib.crc32(page).to_bytes(_CRC, "little"))
             temporary.rename(path)
         except FileNotFoundError:
             pass  # it went, as the oldest, before it was whole
@@ -114,19 +142,3 @@ class PageCache:
         with path.open("wb") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
-
-
-def _read_page(path: Path, length: int, begin: int, end: int) -> bytes | None:
-    """Part of a page, marked as used now; None if it is not there, or not whole."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY)
-    except FileNotFoundError:
-        return None
-    try:
-        if os.fstat(descriptor).st_size != length:
-            return None
-        os.utime(descriptor)
-        data = os.pread(descriptor, end - begin, begin)
-        return data if len(data) == end - begin else None
-    finally:
-        os.close(descriptor)

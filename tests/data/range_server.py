@@ -62,7 +62,7 @@ class _Handler(BaseHTTPRequestHandler):
         if self.served.dead:
             self.close_connection = True
             return
-        path = self.served.folder / self.path.lstrip("/")
+        path = self.served.folder / self.path.split("?")[0].lstrip("/")
         with self.served.lock:
             self.served.requests.append(f"{self.command} {path.name}")
             number = len(self.served.requests)

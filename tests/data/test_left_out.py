@@ -130,3 +130,11 @@ def test_what_was_read_ahead_is_not_counted():
     assert [left_out.own(batch) for batch in (10, 11, 14, 99)] == [0, 1, 4, 4]
     assert left_out.begin(12).own(99) == 2
     assert left_out.before == 5
+
+
+def test_samples_of_one_key_in_two_datasets_are_both_reported(caplog):
+    with caplog.at_level(logging.WARNING):
+        left_out = LeftOut(1.0)
+        for where in ("a", "b", "a"):
+            left_out.add(8, [Fault("k", where, "why")])
+    assert [record.args[1] for record in caplog.records] == ["a", "b"]

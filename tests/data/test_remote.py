@@ -233,8 +233,24 @@ def test_pages_damaged_by_a_crash_are_fetched_again(root, tmp_path):
         assert_equal(batches(data(server.url("set"), tmp_path), 16), first)
 
 
+def test_a_page_whose_bytes_changed_is_fetched_again(root, tmp_path):
+    with serving(root) as server:
+        first = batches(data(server.url("set"), tmp_path), 16)
+        pages = list((tmp_path / "pages").iterdir())
+        for page in pages:
+            content = bytearray(page.read_bytes())
+            content[len(content) // 2] ^= 1
+            page.write_bytes(content)
+        server.requests.clear()
+        assert_equal(batches(data(server.url("set"), tmp_path), 16), first)
+        assert sum("GET shard" in request for request in server.requests) == len(pages)
+        server.requests.clear()
+        assert_equal(batches(data(server.url("set"), tmp_path), 16), first)
+        assert not any("shard" in request for request in server.requests)
+
+
 def test_the_page_used_longest_ago_goes_first(tmp_path):
-    cache = PageCache(tmp_path, cache_gb=40e-9, page_bytes=10)
+    cache = PageCache(tmp_path, cache_gb=56e-9, page_bytes=10)  # and 4 of a CRC
     fetched = []
 
     def read(key):
@@ -255,25 +271,39 @@ def test_a_page_larger_than_the_cache_is_still_read(tmp_path):
 
 
 def test_s3_gives_what_the_folder_gives(root, tmp_path, monkeypatch):
-    pytest.importorskip("s3fs")
-    server = pytest.importorskip("moto.server").ThreadedMotoServer(port=0)
-    server.start()
-    try:
-        host, port = server.get_host_and_port()
-        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
-        monkeypatch.setenv("AWS_ACCESS_KEY_ID", "a")
-        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "b")
-        monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-        import fsspec
-
-        files = fsspec.filesystem("s3")
-        files.mkdir("bucket")
-        files.put(str(root / "set"), "bucket/music/set", recursive=True)
+    s3fs = pytest.importorskip("s3fs")
+    (tmp_path / "s3" / "bucket").mkdir(parents=True)
+    (tmp_path / "s3" / "bucket" / "music").symlink_to(root)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "a")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "b")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    with serving(tmp_path / "s3") as server:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", server.url())
+        s3fs.S3FileSystem.clear_instance_cache()
         for num_workers in (0, 2):
             far = data("s3://bucket/music/set/", tmp_path / str(num_workers),
                        num_workers=num_workers, shuffle_shards=0)  # fmt: skip
             assert_equal(batches(far, 16), batches(data(root / "set", tmp_path), 16))
+        assert "HEAD shard-000000.tar" in server.requests
         with pytest.raises(UserError, match="no such file"):
             data("s3://bucket/none", tmp_path)
-    finally:
-        server.stop()
+    s3fs.S3FileSystem.clear_instance_cache()
+
+
+@pytest.mark.parametrize("error", [ValueError("no port"), TypeError("no text")])
+def test_what_no_waiting_mends_is_not_tried_again(error):
+    calls = []
+
+    def attempt():
+        calls.append(1)
+        raise error
+
+    with pytest.raises(UserError, match=r"^u: cannot be read \(no \w+\); mend the address$"):
+        remote.retrying("u", attempt)
+    assert len(calls) == 1
+
+
+def test_an_address_that_is_none_is_refused_at_once(tmp_path, caplog):
+    with pytest.raises(UserError, match="mend the address") as caught:
+        data("http://[/set", tmp_path)
+    assert "\n" not in str(caught.value)
