@@ -21,12 +21,12 @@ def default_cache_dir() -> Path:
 
 
 class PageCache:
-    """Files `pages/KEY`, a page and its CRC-32 each; at `cache_gb` those used longest ago go first.
+    """Files `pages/KEY`, of which those used longest ago go first when `cache_gb` is reached.
 
     Pages appear whole, by renaming. `locks/` keeps two processes from fetching one page twice;
-    locks end with their process. A page's CRC is checked when a process first reads it: each time
-    would take the whole page for a few kB of it. `total` counts the bytes, so that the folder is
-    only listed when something must go.
+    locks end with their process. `total` counts the bytes, so that the folder is only listed when
+    something must go. A CRC-32 stands behind each page, and is checked when a process first reads
+    it: every time would take the whole page for a few kB of it.
     """
 
     def __init__(
