@@ -126,7 +126,7 @@ def retrying(url: str, attempt: Callable[[], T]) -> T:
         except (FileNotFoundError, PermissionError) as error:
             reason = "no such file" if isinstance(error, FileNotFoundError) else "no permission"
             raise UserError(f"{url}: {reason}; mend the address, or the rights") from None
-        except (ValueError, TypeError, NotImplementedError) as error:  # of the address itself
+        except ValueError as error:  # the address is none, such as aiohttp's InvalidURL
             reason = " ".join(str(error).split())
             raise UserError(f"{url}: cannot be read ({reason}); mend the address") from None
         except Exception as error:  # each protocol has exceptions of its own
