@@ -12,6 +12,7 @@ import torch
 from musicgen_train.data.datasets import (
     check_cache,
     check_dataset,
+    check_numbers,
     joint_fingerprint,
     open_datasets,
     shuffled_shards,
@@ -60,13 +61,7 @@ class MusicDataModule(lightning.LightningDataModule):
         super().__init__()
         if kind not in ("codes", "audio"):
             raise UserError(f"unknown kind of data {kind!r}; use 'codes' or 'audio'")
-        if batch_size < 1:
-            raise UserError(f"batch_size is {batch_size}; use at least 1")
-        if segment_duration is not None and segment_duration <= 0:
-            raise UserError(
-                f"segment_duration is {segment_duration}; use seconds above 0, or null for whole "
-                "segments"
-            )
+        check_numbers(batch_size, num_workers, segment_duration, max_bad, cache_gb)
         self.indexes, self.weights = open_datasets(path)
         self.index = self.indexes[0]  # which speaks for all: they are alike
         self.fingerprint = joint_fingerprint(self.indexes, self.weights)
@@ -175,9 +170,13 @@ class MusicDataModule(lightning.LightningDataModule):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         if state_dict["fingerprint"] != self.fingerprint:
+            what = f"{self.index.folder}: dataset"
+            if len(self.indexes) > 1:
+                names = ", ".join(str(index.folder) for index in self.indexes)
+                what = f"data.path ({names}): the mixture (datasets, shares, order)"
             raise UserError(
-                f"{self.index.folder}: dataset {self.fingerprint} is not the checkpoint's "
-                f"{state_dict['fingerprint']}; resume on that one, or use init_from to start anew"
+                f"{what} {self.fingerprint} is not the checkpoint's {state_dict['fingerprint']}; "
+                "resume on that one, or use init_from to start anew"
             )
         self.seed = state_dict["seed"]
         # Older checkpoints are of one local dataset, and counted no bad samples.

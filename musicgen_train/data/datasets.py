@@ -1,15 +1,18 @@
 """Open the datasets that are trained on together, and refuse those that do not fit."""
 
 import hashlib
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from musicgen_train.data.index import INFO_NAME, DatasetIndex, load_index
 from musicgen_train.data.info import check_has
+from musicgen_train.data.mixture import quotas
 from musicgen_train.data.storage import is_remote
 from musicgen_train.errors import UserError
 
+_HEAVIEST = 1e100  # a weight whose sums are finite
 # What batches of several datasets must have in common.
 _SHAPE = ("codec_identity", "sample_rate", "channels", "frame_rate", "n_q", "card", "chroma")
 
@@ -18,15 +21,17 @@ def open_datasets(
     path: str | Path | Mapping[str, float],
 ) -> tuple[list[DatasetIndex], list[float]]:
     """A folder or URL, or several with their weights: -> (indexes, weights)."""
-    if not isinstance(path, Mapping):
+    if isinstance(path, str | Path):
         return [load_index(path)], [1.0]
+    if not isinstance(path, Mapping):
+        raise UserError(f"data.path is {path!r}; give a folder, a URL, or {{A: 0.7, B: 0.3}}")
     if not path:
         raise UserError("data.path is empty; name a dataset")
     for name, weight in path.items():
-        if not isinstance(weight, int | float):
+        if not isinstance(weight, int | float) or not abs(weight) < _HEAVIEST:
             raise UserError(
-                f"data.path: the weight of {name} is {weight!r}; give a number (on a command line, "
-                "write a URL's colon as \\:)"
+                f"data.path: the weight of {name} is {str(weight)[:40]}; give a number (on a "
+                "command line, write a URL's colon as \\:)"
             )
     indexes = [load_index(name) for name in path]
     first = indexes[0]
@@ -37,6 +42,13 @@ def open_datasets(
                     f"{index.folder}: {name} is {index.info.get(name)}, but that of "
                     f"{first.folder} is {first.info.get(name)}; prepare both alike to mix them"
                 )
+    known: dict[str, DatasetIndex] = {}
+    for index in indexes:
+        if known.setdefault(index.fingerprint, index) is not index:
+            raise UserError(
+                f"{index.folder}: is the same dataset as {known[index.fingerprint].folder}; name "
+                "it once, with the sum of both weights"
+            )
     return indexes, [float(weight) for weight in path.values()]
 
 
@@ -44,7 +56,8 @@ def joint_fingerprint(indexes: Sequence[DatasetIndex], weights: Sequence[float])
     """What a checkpoint knows its data by; that of a lone dataset is its own."""
     if len(indexes) == 1:
         return indexes[0].fingerprint
-    parts = [f"{index.fingerprint} {w!r}" for index, w in zip(indexes, weights, strict=True)]
+    shares = quotas(weights)  # what decides the order: {A: 1, B: 2} is {A: 2, B: 4}
+    parts = [f"{index.fingerprint} {n}" for index, n in zip(indexes, shares, strict=True)]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
 
@@ -106,3 +119,31 @@ def check_dataset(
             f"{path}: segments last {info['segment_duration']} s, but segment_duration is "
             f"{segment_duration}; prepare the music with longer segments"
         )
+
+
+def check_numbers(
+    batch_size: int,
+    num_workers: int,
+    segment_duration: float | None,
+    max_bad: float,
+    cache_gb: float,
+) -> None:
+    """Refuse numbers that no loader can work with."""
+    if not isinstance(batch_size, int) or batch_size < 1:
+        raise UserError(f"batch_size is {batch_size}; use a whole number, at least 1")
+    if not isinstance(num_workers, int) or num_workers < 0:
+        raise UserError(f"num_workers is {num_workers}; use a whole number, at least 0")
+    if segment_duration is not None and not 1e-3 <= _number(segment_duration) < math.inf:
+        raise UserError(
+            f"segment_duration is {segment_duration}; use seconds above 0, or null for whole "
+            "segments"
+        )
+    if not 0 <= _number(max_bad) <= 1:
+        raise UserError(f"max_bad is {max_bad}; use a share, 0 to 1")
+    if not 0 < _number(cache_gb) < math.inf:
+        raise UserError(f"cache_gb is {cache_gb}; use gigabytes above 0")
+
+
+def _number(value: object) -> float:
+    """The value; NaN, which no range holds, if it is no number."""
+    return value if isinstance(value, int | float) else math.nan

@@ -154,6 +154,47 @@ def test_other_weights_are_other_data(two):
             MusicDataModule(other).load_state_dict(state)
 
 
+def test_equal_shares_are_the_same_data_and_a_refusal_names_all_datasets(two):
+    state = MusicDataModule(two).state_dict()
+    MusicDataModule({path: 2 * weight for path, weight in two.items()}).load_state_dict(state)
+    backwards = MusicDataModule(dict(reversed(two.items())))
+    with pytest.raises(UserError, match=r"data\.path \(\S+, \S+\): the mixture"):
+        backwards.load_state_dict(state)
+
+
+@pytest.mark.parametrize("weight", [1e308, 10**400, "much", None])
+def test_a_weight_that_is_no_number_or_absurd_is_refused(two, weight):
+    with pytest.raises(UserError, match="give a number"):
+        MusicDataModule(dict.fromkeys(two, weight))
+
+
+def test_a_dataset_is_mixed_with_others_only(two):
+    path = next(iter(two))
+    with pytest.raises(UserError, match="is the same dataset as"):
+        MusicDataModule({path: 1.0, f"{path}/": 2.0})
+
+
+@pytest.mark.parametrize("path", [None, ["a", "b"], 5])
+def test_a_path_that_is_none_is_refused(path):
+    with pytest.raises(UserError, match=r"data\.path is"):
+        MusicDataModule(path)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"batch_size": 2.5}, {"num_workers": -1}, {"segment_duration": float("nan")},
+        {"segment_duration": "x"}, {"segment_duration": 1e-9}, {"max_bad": float("nan")},
+        {"max_bad": -1}, {"cache_gb": float("inf")},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_numbers_that_no_loader_can_work_with_are_refused(two, wrong):
+    (name,) = wrong
+    with pytest.raises(UserError, match=f"{name} is "):
+        MusicDataModule(two, **wrong)
+
+
 def test_validation_on_a_mixture_sees_every_sample_of_each_dataset(two):
     batches = list(MusicDataModule(two, batch_size=2).val_dataloader())
     assert [key for batch in batches for key in batch.keys] == ["a005", "a006", "b004"]
