@@ -1,5 +1,6 @@
 """Look at a dataset: python -m data_prep.inspect DATASET"""
 
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -34,8 +35,7 @@ def inspect(
     from musicgen_train.data.index import load_index
 
     page = Path(output) if output is not None else page_beside(dataset)
-    if page.is_dir():
-        raise UserError(f"{page}: is a folder; name a file, such as output={page}/index.html")
+    check_place(page)
     index = load_index(dataset)
     if len(index) == 0:
         raise UserError(f"{dataset}: holds no segments; prepare it again")
@@ -53,6 +53,15 @@ def inspect(
         page.parent.mkdir(parents=True, exist_ok=True)
         write_page(found, page)
     return page
+
+
+def check_place(page: Path) -> None:
+    """Refuse a page that cannot be written, before the dataset is read for it."""
+    if page.is_dir():
+        raise UserError(f"{page}: is a folder; name a file, such as output={page}/index.html")
+    folder = next(parent for parent in page.absolute().parents if parent.exists())
+    if not (folder.is_dir() and os.access(folder, os.W_OK)):
+        raise UserError(f"{page}: cannot be written; name another place, such as output=page.html")
 
 
 def page_beside(dataset: str | Path) -> Path:
@@ -75,6 +84,9 @@ def main(cfg: DictConfig) -> None:
 
 def named(arguments: list[str]) -> list[str]:
     """Command-line arguments with `dataset=` before the one that stands without a name."""
+    nameless = [a for a in arguments if not a.startswith("-") and "=" not in a.split("/")[0]]
+    if len(nameless) > 1:
+        raise UserError(f"{len(nameless)} datasets are named ({', '.join(nameless)}); give one")
     return [
         argument
         if argument.startswith("-") or "=" in argument.split("/")[0]
@@ -84,5 +96,5 @@ def named(arguments: list[str]) -> list[str]:
 
 
 if __name__ == "__main__":
-    sys.argv[1:] = named(sys.argv[1:])
+    sys.argv[1:] = exit_on_user_error(named)(sys.argv[1:])
     main()

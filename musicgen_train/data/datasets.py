@@ -30,7 +30,7 @@ def open_datasets(
     for name, weight in path.items():
         if not isinstance(weight, int | float) or not abs(weight) < _HEAVIEST:
             raise UserError(
-                f"data.path: the weight of {name} is {str(weight)[:40]}; give a number (on a "
+                f"data.path: the weight of {name} is {repr(weight)[:40]}; give a number (on a "
                 "command line, write a URL's colon as \\:)"
             )
     indexes = [load_index(name) for name in path]

@@ -6,6 +6,16 @@ MAJOR = (0, 2, 4, 5, 7, 9, 11)
 MINOR = (0, 2, 3, 5, 7, 8, 10)
 
 
+def no_music(rate: int = 16000) -> dict[str, np.ndarray]:
+    """float64 [n] by name: sounds without beat and key."""
+    return {
+        "silence": np.zeros(10 * rate),
+        "nothing": np.zeros(0),
+        "noise": 0.1 * np.random.default_rng(0).normal(size=20 * rate),
+        "tone": np.sin(2 * np.pi * 440 * np.arange(20 * rate) / rate),
+    }
+
+
 def song(
     seed: int, seconds: float, rate: int = 16000, bpm: float = 120.0, tonic: int = 0, scale=MAJOR
 ) -> np.ndarray:

@@ -233,6 +233,17 @@ def test_a_dataset_may_be_named_by_its_place_alone():
     assert named(["output=x.html", "it's"]) == ["output=x.html", r"dataset='it\'s'"]
 
 
+def test_two_datasets_are_one_too_many():
+    with pytest.raises(UserError, match=r"2 datasets are named \(a, b\); give one"):
+        named(["a", "n_players=3", "b"])
+
+
+@pytest.mark.parametrize("place", ["/dev/null/page.html", "/dev/null/new/page.html"])
+def test_a_page_that_cannot_be_written_is_refused_before_the_dataset_is_read(place):
+    with pytest.raises(UserError, match="cannot be written; name another place"):
+        inspect("/no/dataset", place)
+
+
 def test_the_command_takes_folders_of_any_name(tmp_path):
     folder = write_looked_at(tmp_path / "it's, my set", [SONG])
     command = [sys.executable, "-m", "data_prep.inspect", str(folder), "n_players=1"]

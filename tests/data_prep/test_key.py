@@ -4,7 +4,7 @@ import torch
 
 from data_prep.key import estimate_key
 from data_prep.key_names import key_name
-from tests.data_prep.random_songs import MAJOR, MINOR, song
+from tests.data_prep.random_songs import MAJOR, MINOR, no_music, song
 
 RATE = 16000
 
@@ -29,16 +29,10 @@ def test_it_does_not_depend_on_the_sizes_of_blocks_or_on_gain():
     assert estimate_key([0.003 * wav], RATE) == "G major"
 
 
-@pytest.mark.parametrize(
-    "wav",
-    [
-        np.zeros(10 * RATE),
-        np.zeros(0),
-        0.1 * np.random.default_rng(0).normal(size=20 * RATE),
-        np.sin(2 * np.pi * 440 * np.arange(20 * RATE) / RATE),
-    ],
-    ids=["silence", "nothing", "noise", "tone"],
-)
+QUIET = no_music(RATE)
+
+
+@pytest.mark.parametrize("wav", QUIET.values(), ids=QUIET)
 def test_without_a_clear_key_there_is_none(wav):
     assert estimate_key([torch.from_numpy(wav[None].astype(np.float32))], RATE) is None
     assert estimate_key([], RATE) is None
