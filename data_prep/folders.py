@@ -63,7 +63,12 @@ def alone_in(folder: Path) -> Iterator[None]:
     The claim is on the folder itself, and goes with it when it is renamed.
     """
     _make(folder)
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    except OSError as error:
+        raise UserError(
+            f"{folder}: cannot be opened ({error.strerror}); choose another folder"
+        ) from None
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -79,13 +79,14 @@ class Library:
         return Listing(found, unreadable, dict(sorted(others.items())))
 
     @contextmanager
-    def local(self, name: str) -> Iterator[Path]:
-        """The file as a local path: its own, or a copy that disappears afterwards."""
+    def local(self, name: str, scratch: Path) -> Iterator[Path]:
+        """The file as a local path: its own, or a copy in `scratch` that disappears afterwards."""
         if self.is_local:
             yield Path(self.url, name)
             return
         filesystem, root = self._filesystem()
-        with tempfile.TemporaryDirectory(prefix="musicgen_train_") as folder:
+        scratch.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=scratch) as folder:
             path = Path(folder, f"copy{_suffix(name)}")
             filesystem.get_file(posixpath.join(root, name), str(path))
             yield path

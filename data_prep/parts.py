@@ -7,6 +7,7 @@ whole is, with its arrays beside it.
 import io
 import json
 import os
+import shutil
 import tarfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -56,8 +57,14 @@ def part_path(folder: Path, key: str) -> Path:
     return folder / "parts" / key[:2] / f"{key}.tar"
 
 
+def scratch_folder(folder: Path) -> Path:
+    """Where workers keep what they need for a moment, such as copies of remote files."""
+    return folder / "scratch"
+
+
 def remove_unfinished(folder: Path) -> None:
     """Remove what killed workers left."""
+    shutil.rmtree(scratch_folder(folder), ignore_errors=True)
     for path in (folder / "parts").rglob("*.tmp"):
         path.unlink(missing_ok=True)
 

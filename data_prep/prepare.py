@@ -86,10 +86,12 @@ def read_metadata(metadata: str | Path | None, listing: "Listing") -> dict[str, 
             f"{metadata}: names none of the {len(listing.tracks)} files in input_dir; give paths "
             "relative to it"
         )
-    unmatched = {id(row): name for name, row in table.items() if id(row) not in matched}
+    # A row is found by its file's name with and without the suffix: the longer one is told.
+    whole = {id(table[name]): name for name in sorted(table, key=len)}
+    unmatched = sorted(name for row, name in whole.items() if row not in matched)
     if unmatched:
-        some = ", ".join(sorted(unmatched.values())[:3])
-        print(f"{metadata}: {len(unmatched)} rows name no file ({some} …)", file=sys.stderr)
+        some = ", ".join(unmatched[:3]) + (", …" if len(unmatched) > 3 else "")
+        print(f"{metadata}: rows that name no file: {len(unmatched)} ({some})", file=sys.stderr)
     return table
 
 

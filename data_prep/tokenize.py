@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from data_prep.executors import Executor
     from musicgen_train.data.index import DatasetIndex
 
+_FEW = 100  # segments too few to judge a share by
 CONF = str(Path(__file__).resolve().parents[1] / "conf")
 
 
@@ -28,13 +29,15 @@ def tokenize(
     precision: str = "float32",
     keep_audio: bool = False,
     shard_mb: float = 256,
+    max_bad: float = 0.01,
     **executor: Any,
 ) -> dict[str, Any]:
     """Write the dataset again with `codes.npy` (uint16 [K, T]) per segment; return dataset.json.
 
     Unless `keep_audio`, the audio is left out. batch_size: segments at once; None: 8 on GPUs, 1 on
     CPUs, which more only costs memory. precision: float32, or bfloat16 or float16 for the
-    codec's convolutions. `executor` are the fields of `data_prep.executors.Executor`. Segments that
+    codec's convolutions. max_bad: share of unreadable segments above which the run stops, judged
+    from 100 segments on. `executor` are the fields of `data_prep.executors.Executor`. Segments that
     cannot be read are recorded in failures.jsonl, each with its reason.
     """
     from data_prep.encoding import ShardWork, check_precision
@@ -56,7 +59,7 @@ def tokenize(
             ShardReader(index), folded(codec), codec.identity(), (folder / WORK).absolute(),
             batch_size, precision, workers.device,
         )  # fmt: skip
-        failures = encode_all(work, workers)
+        failures = encode_all(work, workers, max_bad)
         return pack(work, folder, failures, keep_audio, shard_mb)
 
 
@@ -93,7 +96,7 @@ def check_codec(index: "DatasetIndex", codec: Any) -> None:
         raise UserError(f"the codec has {codec.card} codes a codebook; at most 65536 can be stored")
 
 
-def encode_all(work: "ShardWork", workers: "Executor") -> list[dict[str, str]]:
+def encode_all(work: "ShardWork", workers: "Executor", max_bad: float) -> list[dict[str, str]]:
     """Write the part of every shard; return what could not be read, in the dataset's order."""
     from data_prep.parts import remove_unfinished
     from data_prep.progress import progress_bar
@@ -104,7 +107,7 @@ def encode_all(work: "ShardWork", workers: "Executor") -> list[dict[str, str]]:
     hours = np.bincount(index.shard, index.duration, len(index.info["shards"])) / 3600
     failures: dict[int, list[dict[str, str]]] = {}
     with progress_bar("tokenising", float(hours.sum())) as bar:
-        done = 0.0
+        done, n_read = 0.0, 0
         for shard, report in workers.run(work, range(len(hours))):
             if isinstance(report, WorkerDied):
                 raise UserError(
@@ -112,8 +115,16 @@ def encode_all(work: "ShardWork", workers: "Executor") -> list[dict[str, str]]:
                     "workers, and run this again: what is finished is kept"
                 )
             failures[shard] = report["failures"]
+            n_read += report["n_samples"] + len(report["failures"])
             done += float(hours[shard])
             n_failed = sum(map(len, failures.values()))
+            if n_read >= _FEW and n_failed > max_bad * n_read:
+                some = next(failure for found in failures.values() for failure in found)
+                raise UserError(
+                    f"{index.folder}: {n_failed} of {n_read} segments cannot be read, such as "
+                    f"{some['sample']} ({some['reason']}); copy or prepare the dataset again, or "
+                    f"raise max_bad={max_bad:g}"
+                )
             note = f"{done:.1f} h, {3600 * done / bar.seconds:.0f}× real time, {n_failed} failed"
             bar.advance(float(hours[shard]), note)
     return [failure for shard in sorted(failures) for failure in failures[shard]]

@@ -4,7 +4,7 @@ import functools
 import hashlib
 import json
 from collections.abc import Mapping
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import gettempdir
@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from data_prep.folders import DISK_FULL
 from data_prep.library import Library, Track, inside
 from data_prep.metadata import merge, read_embedded, read_sidecar
-from data_prep.parts import part_path, read_report, writing_part
+from data_prep.parts import part_path, read_report, scratch_folder, writing_part
 from data_prep.segmenting import SegmentSettings, segment_track
 from data_prep.tag_filter import vocal_tag
 from musicgen_train.data.audio_file import AudioError
@@ -77,10 +77,10 @@ class TrackWork:
         track = job.track
         stamps = {track.name: (track.size, track.stamp)}
         with ExitStack() as stack:
-            path = stack.enter_context(self.library.local(track.name))
+            path = stack.enter_context(self._local(track.name))
             sidecar = {}
             if track.sidecar is not None:
-                sidecar = read_sidecar(stack.enter_context(self.library.local(track.sidecar)))
+                sidecar = read_sidecar(stack.enter_context(self._local(track.sidecar)))
             metadata = merge(sidecar, job.metadata, read_embedded(path))
             digest = job.digest or _digest_file(path)
             report = TrackReport(track, "filtered", digest=digest, metadata=metadata)
@@ -88,7 +88,7 @@ class TrackWork:
                 return report._replace(reason=f"is tagged with vocals ({tag})")
             stems = {}
             for name, file in self._stems(track, sidecar).items():
-                stems[name] = stack.enter_context(self.library.local(file))
+                stems[name] = stack.enter_context(self._local(file))
                 if not stems[name].is_file():
                     raise UserError(f"a stem cannot be used ({name}: {file} is no file)")
                 stamps[file] = self.library.stamp(file)
@@ -101,6 +101,9 @@ class TrackWork:
             left = f"{facts['n_silent']} silent, {facts['n_short']} short"
             return report._replace(reason=f"no segment is long and loud enough ({left})")
         return report._replace(status="kept")
+
+    def _local(self, name: str) -> AbstractContextManager[Path]:
+        return self.library.local(name, scratch_folder(self.folder))
 
     def _stems(self, track: Track, sidecar: Mapping[str, Any]) -> dict[str, str]:
         """Name in the library of each stem, where stems are asked for."""

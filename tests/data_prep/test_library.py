@@ -81,7 +81,7 @@ def test_a_bucket_is_a_library_too(tmp_path):
     try:
         (track,) = library.list().tracks
         assert (track.name, track.size, track.sidecar) == ("a/b.wav", 5, "a/b.json")
-        with library.local(track.name) as copy:
+        with library.local(track.name, tmp_path) as copy:
             assert copy.read_bytes() == b"sound"
             assert copy.suffix == ".wav"
         assert not copy.exists()

@@ -66,7 +66,9 @@ def test_what_killed_workers_left_is_removed_and_parts_stay(tmp_path):
     path = part_path(tmp_path, "ab12")
     write(path)
     (path.parent / ".cd34.17.tmp").write_bytes(b"half")
+    (tmp_path / "scratch" / "x").mkdir(parents=True)
     remove_unfinished(tmp_path)
+    assert not (tmp_path / "scratch").exists()
     assert list(path.parent.iterdir()) == [path]
 
 

@@ -393,7 +393,7 @@ def test_rows_that_name_no_file_are_told(library, tmp_path, capsys):
     table = tmp_path / "songs.csv"
     table.write_text("file,genre\nada/one.flac,folk\nzzz.wav,jazz\n")
     prepare(library, tmp_path / "out", metadata=table, **SMALL)
-    assert "1 rows name no file (zzz.wav" in capsys.readouterr().err
+    assert "rows that name no file: 1 (zzz.wav)" in capsys.readouterr().err
 
 
 def test_a_full_disk_stops_the_run_and_keeps_what_is_finished(library, tmp_path, monkeypatch):

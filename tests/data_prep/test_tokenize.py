@@ -13,6 +13,7 @@ from musicgen_train.data.audio import decode_flac
 from musicgen_train.data.index import load_index
 from musicgen_train.data.shards import ShardReader
 from musicgen_train.errors import UserError
+from tests.data.small_dataset import write_dataset
 from tests.data_prep.small_library import files_of, read_npy
 
 HOP = 500
@@ -101,6 +102,16 @@ def test_a_damaged_segment_is_recorded_and_the_others_are_kept(dataset, tmp_path
     assert (info["samples"], info["unreadable_segments"]) == (23, 1)
     lines = (tmp_path / "codes" / "failures.jsonl").read_text().splitlines()
     assert [json.loads(line)["sample"] for line in lines] == [load_index(dataset).key(5)]
+
+
+def test_too_many_damaged_segments_stop_the_run(tmp_path):
+    source = write_dataset(tmp_path / "set", 120, seconds=2.0)
+    codec = LevelCodec()
+    codec.sample_rate = 1000  # type: ignore[misc]
+    damage(source, rows=range(0, 120, 20))
+    with pytest.raises(UserError, match=r"segments cannot be read, such as s000 .*max_bad=0.01"):
+        tokenize(source, tmp_path / "codes", codec)
+    assert tokenize(source, tmp_path / "codes", codec, max_bad=0.1)["unreadable_segments"] == 6
 
 
 def test_when_nothing_can_be_read_one_error_says_so_and_nothing_is_left(dataset, tmp_path):
