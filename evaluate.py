@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import hydra
 
 from musicgen_train.errors import UserError, exit_on_user_error
-from musicgen_train.evaluation.training_runs import read_timings, run_logs
+from musicgen_train.evaluation.report.training_runs import read_timings, run_logs
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -30,8 +30,8 @@ def main(cfg: DictConfig) -> None:
     import torch
     from omegaconf import OmegaConf
 
+    from musicgen_train.evaluation.report.terminal import print_measurements
     from musicgen_train.evaluation.stages import Stages
-    from musicgen_train.evaluation.terminal import print_measurements
     from musicgen_train.formats.checkpoint_kind import is_codec
 
     if cfg.num_threads:
@@ -52,7 +52,7 @@ def main(cfg: DictConfig) -> None:
 
 def write_page(cfg: DictConfig, output_dir: Path, stages: Stages) -> Path:
     """The HTML report, with the loss curves and times of the runs that led here."""
-    from musicgen_train.evaluation.report import write_report
+    from musicgen_train.evaluation.report.page import write_report
 
     return write_report(
         output_dir,
@@ -101,8 +101,8 @@ def measure_model(
     cfg: DictConfig, output_dir: Path, settings: dict[str, Any], stages: Stages
 ) -> list[Measurement]:
     """Generate for held-out prompts and measure."""
+    from musicgen_train.evaluation.embedders.judge import judge_training_record, load_judge
     from musicgen_train.evaluation.held_out import read_held_out
-    from musicgen_train.evaluation.judge import judge_training_record, load_judge
     from musicgen_train.evaluation.model_evaluation import check_fit, evaluate_model
     from musicgen_train.evaluation.sampling import Parts, Sampling
     from musicgen_train.formats import load_musicgen
@@ -144,8 +144,8 @@ def measure_folders(
     cfg: DictConfig, output_dir: Path, settings: dict[str, Any], stages: Stages
 ) -> list[Measurement]:
     """Measure audio that something else made."""
+    from musicgen_train.evaluation.embedders.judge import load_judge
     from musicgen_train.evaluation.folder_evaluation import evaluate_folders
-    from musicgen_train.evaluation.judge import load_judge
 
     judge = load_judge(cfg.judge)
     folders = Path(cfg.generated), Path(cfg.reference)
@@ -155,7 +155,7 @@ def measure_folders(
 def print_codec(output_dir: Path) -> None:
     """What a codec's evaluation has besides: its rate-distortion curve and codebooks."""
     from musicgen_train.evaluation.metrics_file import read_metrics
-    from musicgen_train.evaluation.terminal import print_codec_tables
+    from musicgen_train.evaluation.report.terminal import print_codec_tables
 
     print_codec_tables(read_metrics(output_dir))
 

@@ -17,7 +17,7 @@ from musicgen_train.errors import UserError, exit_on_user_error
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
-    from musicgen_train.evaluation.judge_training import LabelledTrack
+    from musicgen_train.evaluation.embedders.judge_training import LabelledTrack
 
 MODEL_CARD = """# The judge
 
@@ -52,8 +52,8 @@ the two ends of the scale given beside them.
 def main(cfg: DictConfig) -> None:
     import torch
 
-    from musicgen_train.evaluation.judge import Judge, save_judge
-    from musicgen_train.evaluation.judge_training import (
+    from musicgen_train.evaluation.embedders.judge import Judge, save_judge
+    from musicgen_train.evaluation.embedders.judge_training import (
         corpus_labels,
         held_out_accuracy,
         split_by_artist,
@@ -92,7 +92,7 @@ def read_corpus(folder: Path) -> tuple[list[LabelledTrack], list[int]]:
 
     from rich.progress import track as progress
 
-    from musicgen_train.evaluation.judge_training import find_sidecars, read_track
+    from musicgen_train.evaluation.embedders.judge_training import find_sidecars, read_track
 
     if not folder.is_dir():
         raise UserError(
@@ -114,7 +114,7 @@ def train_with_progress(judge: Any, tracks: list[LabelledTrack], cfg: DictConfig
         TimeRemainingColumn,
     )
 
-    from musicgen_train.evaluation.judge_training import train_judge
+    from musicgen_train.evaluation.embedders.judge_training import train_judge
 
     loss_column = TextColumn("loss {task.fields[loss]:.2f}")
     columns = ("Training the judge", BarColumn(), MofNCompleteColumn(), loss_column)
@@ -145,7 +145,7 @@ def print_accuracies(accuracy: dict[str, dict[str, float]]) -> None:
 def write_model_card(judge: Any, folder: Path, figures: dict[str, Any]) -> None:
     """README.md beside the weights: what it is, how it was made, how well it hears."""
     from musicgen_train.data.audio import replacing
-    from musicgen_train.evaluation.judge_features import WINDOW_DURATION
+    from musicgen_train.evaluation.embedders.judge_features import WINDOW_DURATION
 
     rows = [
         f"| {head} | {len(judge.labels[head])} | {row['accuracy']:.3f} | {row['worn']:.3f} "

@@ -9,7 +9,7 @@ from data_prep.inspection.survey import Sample
 from data_prep.inspection.wording import shown
 from musicgen_train.data.audio import decode_flac
 from musicgen_train.data.index import SPLITS
-from musicgen_train.evaluation.plots import brightest, display_mel
+from musicgen_train.evaluation.report.plots import brightest, display_mel
 
 _TAGS = ("genre", "moods", "instrument", "keywords", "key", "bpm")
 

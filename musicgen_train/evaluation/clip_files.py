@@ -10,11 +10,11 @@ import numpy as np
 from torch import Tensor
 
 from musicgen_train.data.audio import replacing
-from musicgen_train.evaluation.chroma_agreement import chroma_agreement
 from musicgen_train.evaluation.clips import Clip, write_clip
 from musicgen_train.evaluation.held_out import Segment
 from musicgen_train.evaluation.judged import Judged
-from musicgen_train.evaluation.sonify import sonify_chroma
+from musicgen_train.evaluation.metrics.chroma_agreement import chroma_agreement
+from musicgen_train.evaluation.report.sonify import sonify_chroma
 
 ORDER = ("reference", "reconstruction", "text", "untrained", "melody_source", "melody")
 

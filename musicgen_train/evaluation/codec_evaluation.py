@@ -15,7 +15,6 @@ from musicgen_train.data.audio import AudioError, replacing
 from musicgen_train.errors import UserError
 from musicgen_train.evaluation.clips import Clip, ClipFaults, write_clip
 from musicgen_train.evaluation.codec_inputs import CodecInput, CodecInputs
-from musicgen_train.evaluation.codec_metrics import entropy_bitrate, perplexity, usage
 from musicgen_train.evaluation.codec_round_trip import (
     RoundTripResult,
     decode_clip,
@@ -29,8 +28,9 @@ from musicgen_train.evaluation.codec_summary import (
     rate_distortion,
     worst_first,
 )
-from musicgen_train.evaluation.fidelity import undefined_because
 from musicgen_train.evaluation.measurement import Measurement
+from musicgen_train.evaluation.metrics.codec_metrics import entropy_bitrate, perplexity, usage
+from musicgen_train.evaluation.metrics.fidelity import undefined_because
 from musicgen_train.evaluation.metrics_file import write_metrics
 from musicgen_train.evaluation.sampling import untrained_like
 from musicgen_train.evaluation.stages import Stages

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from musicgen_train.codec.encodec import Encodec
 from musicgen_train.codec.streaming import Piece, decode_stream, encode_stream
-from musicgen_train.evaluation.codec_metrics import code_counts
-from musicgen_train.evaluation.fidelity import Fidelity, fidelity
+from musicgen_train.evaluation.metrics.codec_metrics import code_counts
+from musicgen_train.evaluation.metrics.fidelity import Fidelity, fidelity
 
 WHOLE_DURATION = 60.0  # seconds; longer clips are coded in blocks, in constant memory
 BLOCK_DURATION = 10.0

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from musicgen_train.codec.encodec import Encodec
 from musicgen_train.evaluation.clips import SILENCE_RMS
-from musicgen_train.evaluation.codec_metrics import (
+from musicgen_train.evaluation.measurement import Measurement
+from musicgen_train.evaluation.metrics.codec_metrics import (
     SI_SDR_LIMIT,
     bitrate,
     entropy_bitrate,
@@ -19,11 +20,10 @@ from musicgen_train.evaluation.codec_metrics import (
     unigram_entropy,
     usage,
 )
-from musicgen_train.evaluation.fidelity import Fidelity, mean_fidelity
-from musicgen_train.evaluation.measurement import Measurement
+from musicgen_train.evaluation.metrics.fidelity import Fidelity, mean_fidelity
+from musicgen_train.evaluation.metrics.spectral_distance import MEL_SCALES, STFT_SCALES
+from musicgen_train.evaluation.metrics.spread import DRAWS, spread
 from musicgen_train.evaluation.scoring import UNTRAINED_CODEC, codebook_measurements
-from musicgen_train.evaluation.spectral_distance import MEL_SCALES, STFT_SCALES
-from musicgen_train.evaluation.spread import DRAWS, spread
 
 
 @dataclass

@@ -9,7 +9,7 @@ from typing import Any
 
 from musicgen_train.errors import UserError
 from musicgen_train.evaluation.clips import Clip, clip_faults, read_clips
-from musicgen_train.evaluation.judge import Judge
+from musicgen_train.evaluation.embedders.judge import Judge
 from musicgen_train.evaluation.judged import (
     STYLE_HEADS,
     Judged,

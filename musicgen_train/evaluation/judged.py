@@ -9,16 +9,16 @@ import torch
 from torch import Tensor
 
 from musicgen_train.evaluation.clips import Clip
-from musicgen_train.evaluation.frechet import GaussianStatistics, frechet_distance
-from musicgen_train.evaluation.judge import Judge, judge_identity
-from musicgen_train.evaluation.judge_features import (
+from musicgen_train.evaluation.embedders.judge import Judge, judge_identity
+from musicgen_train.evaluation.embedders.judge_features import (
     HOP_DURATION,
     MAX_GAIN,
     SAMPLE_RATE,
     TARGET_RMS,
     WINDOW_DURATION,
 )
-from musicgen_train.evaluation.kl import multi_head_kl
+from musicgen_train.evaluation.metrics.frechet import GaussianStatistics, frechet_distance
+from musicgen_train.evaluation.metrics.kl import multi_head_kl
 
 STYLE_HEADS = ("instrument", "genre", "tempo")  # what a text asks for; the key is free
 

@@ -14,11 +14,11 @@ from musicgen_train.conditioning.chroma import ChromaExtractor
 from musicgen_train.errors import UserError
 from musicgen_train.evaluation.clip_files import write_clips
 from musicgen_train.evaluation.clips import Clip, clip_faults
-from musicgen_train.evaluation.codec_metrics import code_counts
+from musicgen_train.evaluation.embedders.judge import Judge
 from musicgen_train.evaluation.held_out import HeldOut, Segment, check_sound
-from musicgen_train.evaluation.judge import Judge
 from musicgen_train.evaluation.judged import Judged, judge_clips, judge_protocol
 from musicgen_train.evaluation.measurement import Measurement
+from musicgen_train.evaluation.metrics.codec_metrics import code_counts
 from musicgen_train.evaluation.metrics_file import write_metrics
 from musicgen_train.evaluation.sampling import (
     Parts,

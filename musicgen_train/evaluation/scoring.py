@@ -11,12 +11,15 @@ from torch import Tensor
 
 from musicgen_train.codec.encodec import Encodec
 from musicgen_train.codec.stereo import StereoCodec
-from musicgen_train.evaluation.chroma_agreement import (
+from musicgen_train.evaluation.held_out import Segment, other_track_pairs
+from musicgen_train.evaluation.judged import STYLE_HEADS, Judged, judged_fad, judged_kl
+from musicgen_train.evaluation.measurement import Measurement
+from musicgen_train.evaluation.metrics.chroma_agreement import (
     ChromaAgreement,
     chroma_agreement,
     mean_agreement,
 )
-from musicgen_train.evaluation.codec_metrics import (
+from musicgen_train.evaluation.metrics.codec_metrics import (
     bitrate,
     code_counts,
     perplexity,
@@ -24,11 +27,8 @@ from musicgen_train.evaluation.codec_metrics import (
     unigram_entropy,
     usage,
 )
-from musicgen_train.evaluation.held_out import Segment, other_track_pairs
-from musicgen_train.evaluation.judged import STYLE_HEADS, Judged, judged_fad, judged_kl
-from musicgen_train.evaluation.measurement import Measurement
-from musicgen_train.evaluation.spectral_distance import MEL_SCALES, mel_distance
-from musicgen_train.evaluation.text_consistency import text_consistency
+from musicgen_train.evaluation.metrics.spectral_distance import MEL_SCALES, mel_distance
+from musicgen_train.evaluation.metrics.text_consistency import text_consistency
 
 REAL_TO_REAL = "real music to other real music"
 UNTRAINED = "untrained model of the same shape"

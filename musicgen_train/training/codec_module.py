@@ -19,7 +19,7 @@ from musicgen_train.data.batches import AudioBatch
 from musicgen_train.data.datamodule import MusicDataModule
 from musicgen_train.errors import UserError
 from musicgen_train.evaluation.clips import SILENCE_RMS
-from musicgen_train.evaluation.codec_metrics import code_counts, perplexity, si_sdr, usage
+from musicgen_train.evaluation.metrics.codec_metrics import code_counts, perplexity, si_sdr, usage
 from musicgen_train.formats import load_codec, save_codec
 from musicgen_train.training.adversary import Adversary
 from musicgen_train.training.balancer import Balanced, Balancer, check_weights

@@ -52,7 +52,7 @@ class ReconstructionSamples(L.Callback):
     def _write(
         self, step: int, key: str, original: Tensor, decoded: Tensor, sample_rate: int
     ) -> tuple[Path, Path]:
-        from musicgen_train.evaluation.plots import plot_spectrogram
+        from musicgen_train.evaluation.report.plots import plot_spectrogram
 
         folder = self.folder / f"step_{step}"
         folder.mkdir(parents=True, exist_ok=True)

@@ -13,7 +13,7 @@ from musicgen_train.conditioning.chroma import ChromaExtractor
 from musicgen_train.conditioning.text import WordTextEncoder
 from musicgen_train.data.audio import encode_flac
 from musicgen_train.data.shards import DatasetWriter
-from musicgen_train.evaluation.judge import KEYS, Judge
+from musicgen_train.evaluation.embedders.judge import KEYS, Judge
 from musicgen_train.evaluation.sampling import Parts
 from musicgen_train.lm.model import LanguageModel
 

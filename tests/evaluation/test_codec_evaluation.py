@@ -15,8 +15,8 @@ from musicgen_train.codec.encodec import Encodec
 from musicgen_train.errors import UserError
 from musicgen_train.evaluation.codec_evaluation import evaluate_codec
 from musicgen_train.evaluation.codec_inputs import dataset_inputs, folder_inputs
-from musicgen_train.evaluation.codec_metrics import bitrate
-from musicgen_train.evaluation.report import write_report
+from musicgen_train.evaluation.metrics.codec_metrics import bitrate
+from musicgen_train.evaluation.report.page import write_report
 from musicgen_train.evaluation.stages import Stages
 from musicgen_train.formats import save_codec
 from tests.evaluation.small_evaluation import RATE, SECONDS, small_parts, tune, write_dataset

@@ -8,9 +8,9 @@ import pytest
 
 from musicgen_train.errors import UserError
 from musicgen_train.evaluation.clips import Clip, write_clip
+from musicgen_train.evaluation.embedders.judge import save_judge
 from musicgen_train.evaluation.folder_evaluation import evaluate_folders
 from musicgen_train.evaluation.held_out import read_held_out
-from musicgen_train.evaluation.judge import save_judge
 from musicgen_train.evaluation.model_evaluation import check_fit
 from musicgen_train.evaluation.stages import Stages
 from tests.evaluation.small_evaluation import SECONDS, small_judge, small_parts, tune, write_dataset

@@ -4,7 +4,7 @@ import math
 import pytest
 
 from musicgen_train.evaluation.measurement import Measurement
-from musicgen_train.evaluation.verdicts import format_value, grade, summary, weak_points
+from musicgen_train.evaluation.report.verdicts import format_value, grade, summary, weak_points
 
 
 def row(value: float, better: str = "lower", good: float | None = 0.0, bad: float | None = 10.0):

@@ -13,18 +13,18 @@ import numpy as np
 import torch
 
 from musicgen_train.data.audio import read_audio, replacing
-from musicgen_train.evaluation.codec_report import codec_sections, fidelity_note
 from musicgen_train.evaluation.measurement import Measurement
 from musicgen_train.evaluation.metrics_file import read_metrics
-from musicgen_train.evaluation.plots import (
+from musicgen_train.evaluation.report.codec_report import codec_sections, fidelity_note
+from musicgen_train.evaluation.report.plots import (
     brightest,
     display_mel,
     plot_chroma,
     plot_curves,
     plot_spectrogram,
 )
-from musicgen_train.evaluation.training_runs import run_config, run_logs
-from musicgen_train.evaluation.verdicts import format_value, grade, summary, weak_points
+from musicgen_train.evaluation.report.training_runs import run_config, run_logs
+from musicgen_train.evaluation.report.verdicts import format_value, grade, summary, weak_points
 
 VERSION_TITLES = {
     "reference": "Reference",

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from musicgen_train.conditioning.chroma import ChromaExtractor
-from musicgen_train.evaluation.chroma_agreement import chroma_agreement, mean_agreement
-from musicgen_train.evaluation.sonify import sonify_chroma
+from musicgen_train.evaluation.metrics.chroma_agreement import chroma_agreement, mean_agreement
+from musicgen_train.evaluation.report.sonify import sonify_chroma
 
 RATE = 16_000
 

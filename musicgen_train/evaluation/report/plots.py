@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from musicgen_train.evaluation.spectral_distance import log_mel
+from musicgen_train.evaluation.metrics.spectral_distance import log_mel
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

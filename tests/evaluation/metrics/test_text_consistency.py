@@ -2,7 +2,7 @@ import math
 
 import torch
 
-from musicgen_train.evaluation.text_consistency import text_consistency
+from musicgen_train.evaluation.metrics.text_consistency import text_consistency
 
 LABELS = ["piano", "flute", "violin"]
 

@@ -9,9 +9,13 @@ from typing import NamedTuple
 from torch import Tensor
 
 from musicgen_train.evaluation.clips import SILENCE_RMS
-from musicgen_train.evaluation.codec_metrics import si_sdr
-from musicgen_train.evaluation.loudness import GATING_BLOCK, LOWEST_RATE, integrated_loudness
-from musicgen_train.evaluation.spectral_distance import mel_distance, stft_distance
+from musicgen_train.evaluation.metrics.codec_metrics import si_sdr
+from musicgen_train.evaluation.metrics.loudness import (
+    GATING_BLOCK,
+    LOWEST_RATE,
+    integrated_loudness,
+)
+from musicgen_train.evaluation.metrics.spectral_distance import mel_distance, stft_distance
 
 
 class Fidelity(NamedTuple):

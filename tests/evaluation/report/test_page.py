@@ -9,11 +9,11 @@ from musicgen_train.data.audio import read_audio
 from musicgen_train.errors import UserError
 from musicgen_train.evaluation.held_out import read_held_out
 from musicgen_train.evaluation.model_evaluation import evaluate_model
-from musicgen_train.evaluation.plots import curve_panels
-from musicgen_train.evaluation.report import format_seconds, write_report
+from musicgen_train.evaluation.report.page import format_seconds, write_report
+from musicgen_train.evaluation.report.plots import curve_panels
+from musicgen_train.evaluation.report.training_runs import read_timings, run_logs
 from musicgen_train.evaluation.sampling import Sampling
 from musicgen_train.evaluation.stages import Stages
-from musicgen_train.evaluation.training_runs import read_timings, run_logs
 from tests.evaluation.small_evaluation import SECONDS, small_judge, small_parts, write_dataset
 
 

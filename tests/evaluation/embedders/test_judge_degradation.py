@@ -2,7 +2,7 @@ import math
 
 import torch
 
-from musicgen_train.evaluation.judge_degradation import degrade, smear, tone
+from musicgen_train.evaluation.embedders.judge_degradation import degrade, smear, tone
 
 
 def music(seconds: float = 1.0) -> torch.Tensor:

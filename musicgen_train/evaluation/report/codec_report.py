@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from musicgen_train.evaluation.codec_plots import plot_codebooks, plot_rate_distortion
-from musicgen_train.evaluation.verdicts import format_value
+from musicgen_train.evaluation.report.codec_plots import plot_codebooks, plot_rate_distortion
+from musicgen_train.evaluation.report.verdicts import format_value
 
 MAX_ROWS = 200  # files in the table; metrics.json has all
 UNDEFINED = "–"

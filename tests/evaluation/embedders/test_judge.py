@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from musicgen_train.errors import UserError
-from musicgen_train.evaluation.judge import (
+from musicgen_train.evaluation.embedders.judge import (
     KEYS,
     SHIPPED,
     Judge,
@@ -14,8 +14,13 @@ from musicgen_train.evaluation.judge import (
     load_judge,
     save_judge,
 )
-from musicgen_train.evaluation.judge_features import SAMPLE_RATE, JudgeFeatures, normalise, windows
-from musicgen_train.evaluation.judge_training import (
+from musicgen_train.evaluation.embedders.judge_features import (
+    SAMPLE_RATE,
+    JudgeFeatures,
+    normalise,
+    windows,
+)
+from musicgen_train.evaluation.embedders.judge_training import (
     LabelledTrack,
     corpus_labels,
     held_out_accuracy,

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from musicgen_train.data.audio import resample
-from musicgen_train.evaluation.spectral_distance import mel_filterbank
+from musicgen_train.evaluation.metrics.spectral_distance import mel_filterbank
 
 SAMPLE_RATE = 16_000  # samples/s
 WINDOW_DURATION = 4.0  # seconds per embedding

@@ -17,12 +17,12 @@ from torch import Tensor, nn
 
 from musicgen_train.data.audio import replacing
 from musicgen_train.errors import UserError
-from musicgen_train.evaluation.judge_features import JudgeFeatures, normalise, windows
-from musicgen_train.evaluation.kl import clip_log_probabilities
+from musicgen_train.evaluation.embedders.judge_features import JudgeFeatures, normalise, windows
+from musicgen_train.evaluation.metrics.kl import clip_log_probabilities
 
 PITCH_CLASSES = ("C", "C#", "D", "D#", "E", "F", "F#", "G", "G#", "A", "A#", "B")
 KEYS = tuple(f"{tonic} {mode}" for mode in ("major", "minor") for tonic in PITCH_CLASSES)
-SHIPPED = Path(__file__).parents[1] / "assets" / "judge"
+SHIPPED = Path(__file__).parents[2] / "assets" / "judge"
 
 
 def key_label(name: str) -> str:

@@ -3,14 +3,14 @@ import math
 import pytest
 import torch
 
-from musicgen_train.evaluation.codec_metrics import SI_SDR_LIMIT
-from musicgen_train.evaluation.fidelity import (
+from musicgen_train.evaluation.metrics.codec_metrics import SI_SDR_LIMIT
+from musicgen_train.evaluation.metrics.fidelity import (
     Fidelity,
     fidelity,
     mean_fidelity,
     undefined_because,
 )
-from musicgen_train.evaluation.loudness import integrated_loudness
+from musicgen_train.evaluation.metrics.loudness import integrated_loudness
 
 RATE = 16_000
 

@@ -8,7 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from musicgen_train.evaluation.plots import BLUE, GREY, ORANGE, new_figure, save_figure, soften
+from musicgen_train.evaluation.report.plots import (
+    BLUE,
+    GREY,
+    ORANGE,
+    new_figure,
+    save_figure,
+    soften,
+)
 
 PANELS = {
     "mel_distance": "mel distance ↓",

@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from musicgen_train.evaluation.spread import spread
+from musicgen_train.evaluation.metrics.spread import spread
 
 
 def test_median_and_deviation_leave_undefined_values_out():

@@ -9,9 +9,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from musicgen_train.evaluation.codec_report import codec_tables
 from musicgen_train.evaluation.measurement import Measurement
-from musicgen_train.evaluation.verdicts import fault_sentences, format_value
+from musicgen_train.evaluation.report.codec_report import codec_tables
+from musicgen_train.evaluation.report.verdicts import fault_sentences, format_value
 
 ARROWS = {"lower": "↓", "higher": "↑", "neither": ""}
 

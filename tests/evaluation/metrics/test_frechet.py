@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from musicgen_train.evaluation.frechet import GaussianStatistics, frechet_distance
+from musicgen_train.evaluation.metrics.frechet import GaussianStatistics, frechet_distance
 
 
 def cloud(n: int, dim: int, seed: int = 0) -> torch.Tensor:

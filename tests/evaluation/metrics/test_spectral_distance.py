@@ -3,8 +3,8 @@ import math
 import pytest
 import torch
 
-from musicgen_train.evaluation import spectral_distance
-from musicgen_train.evaluation.spectral_distance import log_mel, mel_distance, stft_distance
+from musicgen_train.evaluation.metrics import spectral_distance
+from musicgen_train.evaluation.metrics.spectral_distance import log_mel, mel_distance, stft_distance
 
 
 def noise(*shape: int, seed: int = 0) -> torch.Tensor:

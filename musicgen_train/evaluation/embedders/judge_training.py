@@ -17,9 +17,13 @@ from torch.nn import functional as F
 
 from musicgen_train.data.audio import read_audio, resample
 from musicgen_train.errors import UserError
-from musicgen_train.evaluation.judge import KEYS, Judge, key_label
-from musicgen_train.evaluation.judge_degradation import degrade
-from musicgen_train.evaluation.judge_features import SAMPLE_RATE, WINDOW_DURATION, normalise
+from musicgen_train.evaluation.embedders.judge import KEYS, Judge, key_label
+from musicgen_train.evaluation.embedders.judge_degradation import degrade
+from musicgen_train.evaluation.embedders.judge_features import (
+    SAMPLE_RATE,
+    WINDOW_DURATION,
+    normalise,
+)
 
 CROP_DURATION = 8.0  # seconds over which a training crop's loudness is normalised
 WORN_SHARE = 0.6  # of the training windows pass through `degrade`

@@ -3,7 +3,11 @@ import math
 import pytest
 import torch
 
-from musicgen_train.evaluation.kl import clip_log_probabilities, kl_divergence, multi_head_kl
+from musicgen_train.evaluation.metrics.kl import (
+    clip_log_probabilities,
+    kl_divergence,
+    multi_head_kl,
+)
 
 
 def distributions(seed: int) -> torch.Tensor:

@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from musicgen_train.evaluation.codec_metrics import (
+from musicgen_train.evaluation.metrics.codec_metrics import (
     SI_SDR_LIMIT,
     bitrate,
     code_counts,

@@ -1,0 +1,1 @@
+"""Models that hear a clip: embeddings and labels for the metrics."""

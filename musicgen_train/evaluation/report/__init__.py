@@ -1,0 +1,1 @@
+"""The HTML report, its pictures, and tables on the terminal."""
