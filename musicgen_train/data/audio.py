@@ -47,7 +47,7 @@ def read_audio(
 
 def resample(wav: Tensor, from_rate: int, to_rate: int) -> Tensor:
     """Change the rate of a [..., N] wav; every channel keeps its place in time."""
-    if from_rate == to_rate:
+    if from_rate == to_rate or not wav.shape[-1]:
         return wav
     import soxr
 

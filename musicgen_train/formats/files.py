@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
@@ -66,13 +67,15 @@ def read_tensors(path: Path, prefix: str = "") -> dict[str, Tensor]:
         raise _unreadable(path, error) from None
 
 
-def read_pickle(path: Path, *, mapped: bool = False) -> Any:
+def read_pickle(path: Path, *, mapped: bool = False, numpy_scalars: bool = False) -> Any:
     """A torch pickle of tensors and plain values; anything that could run code is refused.
 
     mapped: leave the tensors on disk until they are used, for a file with more than is wanted.
+    numpy_scalars: numbers of numpy are plain values, too.
     """
+    allowed = _numpy_scalar_types() if numpy_scalars else []
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), torch.serialization.safe_globals(allowed):
             warnings.simplefilter("ignore")  # about the protocols of old files
             return torch.load(_existing(path), map_location="cpu", weights_only=True, mmap=mapped)
     except UserError:
@@ -89,6 +92,15 @@ def read_pickle(path: Path, *, mapped: bool = False) -> Any:
                 "code: export the model again, without its training state"
             ) from None
         raise UserError(f"{path} is truncated or corrupt: copy it again") from None
+
+
+def _numpy_scalar_types() -> list[Any]:
+    """What a pickled number of numpy is made of: a constructor, and types of real numbers."""
+    scalar = np.float64(0).__reduce__()[0]
+    numbers = (np.dtypes.BoolDType, *(type(np.dtype(code)) for code in "bBhHiIlLefd"))
+    # Files of numpy 1 say core, those of numpy 2 _core.
+    names = [f"numpy.{core}.multiarray.scalar" for core in ("core", "_core")]
+    return [*((scalar, name) for name in names), np.dtype, *numbers]
 
 
 def _names_code(path: Path) -> bool:

@@ -3,7 +3,9 @@
 import os
 import pickle
 import resource
+import zipfile
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -120,6 +122,26 @@ def test_a_plain_pickle_with_code_is_called_that(content, protocol, tmp_path):
 def test_other_bytes_are_corrupt(content, tmp_path):
     (tmp_path / "file").write_bytes(content)
     assert "truncated or corrupt" in refused(read_pickle, tmp_path / "file")
+
+
+@pytest.mark.parametrize("number", [np.float64(1.5), np.float32(2), np.int64(-3), np.bool_(True)])
+@pytest.mark.parametrize("core", ["_core", "core"], ids=["numpy 2", "numpy 1"])
+def test_numbers_of_numpy_are_read_only_where_they_are_expected(number, core, tmp_path):
+    torch.save({"a": number, "b": torch.ones(2)}, tmp_path / "new")
+    with zipfile.ZipFile(tmp_path / "new") as new, zipfile.ZipFile(tmp_path / "file", "w") as file:
+        for name in new.namelist():
+            file.writestr(name, new.read(name).replace(b"numpy._core", f"numpy.{core}".encode()))
+    assert "could run code" in refused(read_pickle, tmp_path / "file")
+    content = read_pickle(tmp_path / "file", numpy_scalars=True)
+    assert content["a"] == number and torch.equal(content["b"], torch.ones(2))
+    assert "could run code" in refused(read_pickle, tmp_path / "file")  # nothing stays allowed
+
+
+@pytest.mark.parametrize("content", [Harmful(), np.zeros(2), {"a": np.array([Harmful()])}])
+def test_where_numbers_of_numpy_are_expected_code_still_is_not(content, tmp_path):
+    torch.save({"a": content}, tmp_path / "file")
+    with pytest.raises(UserError, match="could run code"):
+        read_pickle(tmp_path / "file", numpy_scalars=True)
 
 
 @pytest.mark.parametrize("name", ["x" * 300, "./" + "x" * 300, "/" + "x/" * 3000, "a\0b"])

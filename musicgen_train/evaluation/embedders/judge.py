@@ -6,7 +6,6 @@ numbers carry the name "judge" wherever they are shown and compare only with eac
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,6 +16,7 @@ from torch import Tensor, nn
 
 from musicgen_train.data.audio import replacing
 from musicgen_train.errors import UserError
+from musicgen_train.evaluation.embedders.identity import weights_digest
 from musicgen_train.evaluation.embedders.judge_features import JudgeFeatures, normalise, windows
 from musicgen_train.evaluation.metrics.kl import clip_log_probabilities
 
@@ -211,8 +211,4 @@ def judge_training_record(folder: Path | str | None = None) -> dict:
 
 def judge_identity(judge: Judge) -> str:
     """First 16 hex digits of the SHA-256 of the judge's weights, for protocol records."""
-    digest = hashlib.sha256()
-    for name, value in sorted(judge.state_dict().items()):
-        digest.update(name.encode())
-        digest.update(value.cpu().numpy().tobytes())
-    return digest.hexdigest()[:16]
+    return weights_digest(judge)[:16]

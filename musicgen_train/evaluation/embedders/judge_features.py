@@ -8,13 +8,12 @@ import torch
 from torch import Tensor, nn
 
 from musicgen_train.data.audio import resample
+from musicgen_train.evaluation.embedders.levels import MAX_GAIN, TARGET_RMS, level_rms
 from musicgen_train.evaluation.metrics.spectral_distance import mel_filterbank
 
 SAMPLE_RATE = 16_000  # samples/s
 WINDOW_DURATION = 4.0  # seconds per embedding
 HOP_DURATION = 1.0  # seconds between embeddings
-TARGET_RMS = 0.1  # -20 dBFS over the whole clip
-MAX_GAIN = 100.0  # +40 dB: silence stays silence instead of becoming amplified noise
 
 LOWEST_NOTE, N_OCTAVES = 36, 6  # semitones C2 (65 Hz) up to B7 (3951 Hz)
 PITCH_FFT, PITCH_HOP = 8192, 2048  # half a second: 2 Hz bins tell semitones apart from C2 on
@@ -30,9 +29,7 @@ def normalise(wav: Tensor, sample_rate: int) -> Tensor:
     """
     assert wav.ndim == 2, f"a clip is [C, N], got {tuple(wav.shape)}"
     mono = torch.nan_to_num(wav.float(), nan=0.0, posinf=0.0, neginf=0.0).mean(0, keepdim=True)
-    mono = resample(mono, sample_rate, SAMPLE_RATE)[0]
-    rms = mono.square().mean().sqrt() if mono.numel() else mono.new_zeros(())
-    return mono * min(MAX_GAIN, TARGET_RMS / max(float(rms), 1e-9))
+    return level_rms(resample(mono, sample_rate, SAMPLE_RATE)[0], TARGET_RMS, MAX_GAIN)
 
 
 def windows(mono: Tensor) -> Tensor:

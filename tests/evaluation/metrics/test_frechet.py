@@ -1,7 +1,15 @@
+import functools
+
+import numpy as np
 import pytest
 import torch
 
-from musicgen_train.evaluation.metrics.frechet import GaussianStatistics, frechet_distance
+from musicgen_train.evaluation.metrics.frechet import (
+    FrechetReference,
+    GaussianStatistics,
+    frechet_distance,
+    frechet_warnings,
+)
 
 
 def cloud(n: int, dim: int, seed: int = 0) -> torch.Tensor:
@@ -71,3 +79,65 @@ def test_statistics_do_not_depend_on_order_or_grouping():
 def test_nan_embeddings_are_refused():
     with pytest.raises(ValueError, match="NaN"):
         GaussianStatistics.of(torch.full((3, 4), torch.nan))
+
+
+@pytest.mark.parametrize("n", [10, 200])
+def test_the_distance_is_that_of_a_matrix_square_root(n):
+    from scipy.linalg import sqrtm
+
+    a, b = (GaussianStatistics.of(cloud(n, 16, seed)) for seed in (1, 2))
+    root = np.asarray(sqrtm((a.covariance @ b.covariance).numpy())).trace().real
+    traces = a.covariance.trace() + b.covariance.trace()
+    expected = float((a.mean - b.mean).square().sum() + traces - 2 * root)
+    assert frechet_distance(a, b) == pytest.approx(expected, rel=1e-5)
+
+
+def test_one_reference_serves_many_distances():
+    reference = FrechetReference(GaussianStatistics.of(cloud(50, 12)))
+    for seed in (1, 2):
+        other = GaussianStatistics.of(cloud(40, 12, seed))
+        assert reference.distance(other) == frechet_distance(reference.statistics, other)
+
+
+def test_a_reference_of_few_vectors_is_factored_to_its_rank():
+    reference = FrechetReference(GaussianStatistics.of(cloud(6, 20)))
+    assert reference.factor.shape == (20, 5)
+    again = reference.factor @ reference.factor.T
+    assert torch.allclose(again, reference.statistics.covariance, atol=1e-10)
+
+
+def test_a_constant_set_is_at_its_shift_and_the_others_variance():
+    constant, other = torch.full((5, 8), 2.0).double(), cloud(50, 8)
+    expected = float((other.mean(0) - 2).square().sum() + other.var(0).sum())
+    assert distance(constant, other) == pytest.approx(expected, rel=1e-12)
+    assert distance(other, constant) == pytest.approx(expected, rel=1e-12)
+    assert distance(constant, constant) == 0
+
+
+@pytest.mark.parametrize("parts", [2, 7, 64])
+def test_any_sharding_gives_the_same_distance_to_a_part_in_a_million_millions(parts):
+    x, y = cloud(640, 24, 1) + 10, cloud(500, 24, 2)
+    shards = [GaussianStatistics.of(x[rank::parts]) for rank in range(parts)]
+    merged = functools.reduce(GaussianStatistics.merge, shards)
+    backwards = functools.reduce(GaussianStatistics.merge, shards[::-1])
+    whole, reference = GaussianStatistics.of(x), FrechetReference(GaussianStatistics.of(y))
+    assert torch.allclose(merged.scatter, whole.scatter, rtol=1e-12, atol=1e-9)
+    expected = pytest.approx(reference.distance(whole), rel=1e-12)
+    assert reference.distance(merged) == expected
+    assert reference.distance(backwards) == expected
+
+
+def test_float32_statistics_are_a_little_and_only_a_little_different():
+    x, y = cloud(300, 24, 1), cloud(280, 24, 2) + 0.3
+    a, b = GaussianStatistics.of(x), GaussianStatistics.of(y)
+    exact, rounded = frechet_distance(a, b), frechet_distance(a, b, float32_statistics=True)
+    assert rounded != exact
+    assert rounded == pytest.approx(exact, rel=1e-5)
+    mean = a.rounded_to_float32().mean
+    assert torch.equal(mean, mean.float().double())
+
+
+def test_small_sets_are_warned_of_in_words():
+    assert frechet_warnings(5469, 103_911, 128) == ()
+    few, singular = frechet_warnings(100, 100, 512)
+    assert "biased upward" in few and "singular" in singular

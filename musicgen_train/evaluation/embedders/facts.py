@@ -1,0 +1,53 @@
+"""Plain facts of a clip, kept beside what embedders heard: length, rate, level."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from musicgen_train.evaluation.metrics.loudness import integrated_loudness
+
+
+class ClipFacts(NamedTuple):
+    """What can be said of a clip without a model."""
+
+    duration: float  # seconds
+    sample_rate: float  # samples/s
+    channels: float
+    rms: float  # of full scale; NaN if a sample is not finite
+    peak: float
+    loudness: float  # LUFS; NaN where undefined
+
+    @classmethod
+    def of(cls, wav: Tensor, sample_rate: int) -> ClipFacts:
+        """The facts of a clip [C, N]."""
+        channels, n_samples = wav.shape
+        rms = float(wav.double().square().mean().sqrt()) if n_samples else 0.0
+        peak = float(wav.abs().max()) if n_samples else 0.0
+        loudness = integrated_loudness(wav, sample_rate)
+        return cls(n_samples / sample_rate, sample_rate, channels, rms, peak, loudness)
+
+
+class FactsEmbedder:
+    """Takes note of facts as embedders do of sounds: {"facts": [1, 6]}."""
+
+    name = "facts"
+    sample_rate = 0  # of the clip itself
+
+    def prepare(self, wav: Tensor, sample_rate: int) -> Tensor:
+        """The facts of a clip [C, N]."""
+        return torch.tensor(ClipFacts.of(wav, sample_rate), dtype=torch.float64)
+
+    def hear(self, prepared: Tensor) -> dict[str, Tensor]:
+        """Nothing is left to be done."""
+        return {"facts": prepared[None]}
+
+    def identity(self) -> str:
+        """Changes when other facts are noted."""
+        return "1"
+
+    def protocol(self) -> dict[str, object]:
+        """How loudness is meant."""
+        return {"embedder": "facts", "loudness": "ITU-R BS.1770, integrated"}
