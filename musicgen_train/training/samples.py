@@ -52,7 +52,7 @@ class ReconstructionSamples(L.Callback):
     def _write(
         self, step: int, key: str, original: Tensor, decoded: Tensor, sample_rate: int
     ) -> tuple[Path, Path]:
-        from musicgen_train.evaluation.report.plots import plot_spectrogram
+        from musicgen_train.evaluation.report.plots import brightest, display_mel, plot_spectrogram
 
         folder = self.folder / f"step_{step}"
         folder.mkdir(parents=True, exist_ok=True)
@@ -61,5 +61,6 @@ class ReconstructionSamples(L.Callback):
         audio, picture = folder / f"{key}.flac", folder / f"{key}.png"
         with replacing(audio) as partial:
             partial.write_bytes(encode_flac(both, sample_rate))
-        plot_spectrogram(both, sample_rate, picture)
+        mel = display_mel(both, sample_rate)
+        plot_spectrogram(mel, brightest(mel), picture)
         return audio, picture
