@@ -1,0 +1,1 @@
+"""A blind listening test that people take in the browser: python -m …listening_test --help."""
