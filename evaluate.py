@@ -1,13 +1,15 @@
 """Measure a model, a codec or a folder of audio, and write metrics.json and a report.
 
 python evaluate.py ckpt=runs/demo/lm/model dataset=runs/demo/shards output_dir=runs/demo/eval
+python evaluate.py ckpt=MODEL texts=FILE reference=DIR output_dir=DIR
+python evaluate.py generated=DIR reference=DIR texts=FILE output_dir=DIR
 python evaluate.py ckpt=CODEC dataset=DATASET output_dir=DIR
 python evaluate.py ckpt=CODEC reference=DIR output_dir=DIR
-python evaluate.py generated=DIR reference=DIR output_dir=DIR
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,10 +19,32 @@ from musicgen_train.errors import UserError, exit_on_user_error
 from musicgen_train.evaluation.report.training_runs import read_timings, run_logs
 
 if TYPE_CHECKING:
+    import torch
     from omegaconf import DictConfig
 
+    from musicgen_train.evaluation.listeners import Listeners
     from musicgen_train.evaluation.measurement import Measurement
+    from musicgen_train.evaluation.measuring import Evaluation
+    from musicgen_train.evaluation.protocol import Protocol
+    from musicgen_train.evaluation.ranks import Ranks
+    from musicgen_train.evaluation.sampling import Parts
     from musicgen_train.evaluation.stages import Stages
+
+REQUESTS = (
+    {"ckpt", "dataset"},
+    {"ckpt", "reference"},
+    {"ckpt", "texts", "reference"},
+    {"ckpt", "texts", "melodies", "reference"},
+    {"generated", "reference"},
+    {"generated", "reference", "texts"},
+)
+ACCELERATORS = ("auto", "cpu", "gpu", "cuda")
+# Where and how fast it is computed does not change a number, and is no part of the record.
+NOT_RECORDED = (
+    "accelerator", "devices", "num_nodes", "num_threads", "cache_dir", "output_dir", "report",
+    "title", "curves", "timings", "hint",
+)  # fmt: skip
+OF_GENERATING = ("sampling", "duration", "n_clips", "splits")
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="evaluate")
@@ -30,24 +54,63 @@ def main(cfg: DictConfig) -> None:
     import torch
     from omegaconf import OmegaConf
 
+    from musicgen_train.evaluation.metrics_file import read_metrics
     from musicgen_train.evaluation.report.terminal import print_measurements
     from musicgen_train.evaluation.stages import Stages
-    from musicgen_train.formats.checkpoint_kind import is_codec
 
     if cfg.num_threads:
         torch.set_num_threads(cfg.num_threads)
     settings: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
-    stages, output_dir = Stages(), Path(cfg.output_dir)
-    if not cfg.ckpt:
-        measure = measure_folders
-    else:
-        measure = measure_codec if cfg.reference or is_codec(cfg.ckpt) else measure_model
-    print_measurements(measure(cfg, output_dir, settings, stages))
-    if measure is measure_codec:
+    settings = {name: value for name, value in settings.items() if name not in NOT_RECORDED}
+    ranks, device = launch(cfg)
+    stages, output_dir = Stages(shown=ranks.first), Path(cfg.output_dir)
+    measured = evaluator(cfg)(cfg, settings, stages, ranks, device)
+    if not ranks.first:
+        return
+    print_measurements(measured)
+    for name, why in read_metrics(output_dir)["settings"].get("not_measured", {}).items():
+        print(f"not measured: {name} ({why})")
+    if (output_dir / "code_counts.npz").is_file():
         print_codec(output_dir)
     print(f"metrics: {output_dir / 'metrics.json'}")
     if cfg.report:
         print(f"report: {write_page(cfg, output_dir, stages)}")
+
+
+def evaluator(cfg: DictConfig) -> Any:
+    """Which of the evaluations below was asked for."""
+    from musicgen_train.formats.checkpoint_kind import is_codec
+
+    if cfg.generated:
+        return measure_folders
+    if cfg.texts:
+        return measure_texts
+    return measure_codec if cfg.reference or is_codec(cfg.ckpt) else measure_model
+
+
+def launch(cfg: DictConfig) -> tuple[Ranks, torch.device]:
+    """One process a device, by Lightning; each continues from here with its own rank."""
+    import torch
+
+    from musicgen_train.evaluation.ranks import Ranks
+
+    on_gpu = cfg.accelerator != "cpu" and torch.cuda.is_available()
+    if cfg.accelerator in ("gpu", "cuda") and not on_gpu:
+        raise UserError(f"accelerator={cfg.accelerator}: there is no GPU here; use accelerator=cpu")
+    if cfg.devices == 1 and cfg.num_nodes == 1:
+        return Ranks(), torch.device("cuda" if on_gpu else "cpu")
+    if cfg.devices == -1 and not on_gpu:
+        raise UserError("devices=-1 means every GPU, and there is none here; give a number")
+    import lightning
+
+    fabric = lightning.Fabric(
+        accelerator="cuda" if on_gpu else "cpu",
+        devices=cfg.devices,
+        num_nodes=cfg.num_nodes,
+        strategy="ddp",
+    )
+    fabric.launch()
+    return Ranks(fabric.global_rank, fabric.world_size, fabric.barrier), fabric.device
 
 
 def write_page(cfg: DictConfig, output_dir: Path, stages: Stages) -> Path:
@@ -69,87 +132,190 @@ def check_request(cfg: DictConfig) -> None:
     """Refuse what cannot be meant, before anything heavy is loaded."""
     if cfg.get("output_dir", None) is None:
         raise UserError("output_dir is missing; give output_dir=…")
-    given = {name for name in ("ckpt", "dataset", "generated", "reference") if cfg[name]}
-    if given not in ({"ckpt", "dataset"}, {"ckpt", "reference"}, {"generated", "reference"}):
+    inputs = ("ckpt", "dataset", "generated", "reference", "texts", "melodies")
+    if {name for name in inputs if cfg[name]} not in REQUESTS:
         raise UserError(
-            "give either ckpt=MODEL dataset=DATASET, or ckpt=CODEC reference=FOLDER, "
-            "or generated=FOLDER reference=FOLDER"
+            "give either ckpt=MODEL dataset=DATASET, or ckpt=MODEL texts=FILE reference=FOLDER "
+            "[melodies=FOLDER], or generated=FOLDER reference=FOLDER [texts=FILE], "
+            "or ckpt=CODEC reference=FOLDER"
         )
-    for name in ("dataset", "generated", "reference"):
+    for name in ("dataset", "generated", "reference", "melodies"):
         if cfg[name] and not Path(cfg[name]).is_dir():
             raise UserError(f"no such folder: {name}={cfg[name]}; check the path")
-    numbers = isinstance(cfg.n_clips, int) and isinstance(cfg.duration, int | float)
-    if not numbers or cfg.n_clips < 2 or cfg.duration <= 0:
-        raise UserError(
-            f"n_clips={cfg.n_clips} duration={cfg.duration}: "
-            "use at least 2 clips and a positive duration"
-        )
-    if cfg.reference and Path(cfg.output_dir).resolve().is_relative_to(
-        Path(cfg.reference).resolve()
-    ):
-        raise UserError(
-            f"output_dir={cfg.output_dir} lies in reference={cfg.reference}: its clips would count "
-            "as music the next time; take another folder"
-        )
+    check_numbers(cfg)
+    for name in ("reference", "generated", "melodies"):
+        if cfg[name] and Path(cfg.output_dir).resolve().is_relative_to(Path(cfg[name]).resolve()):
+            raise UserError(
+                f"output_dir={cfg.output_dir} lies in {name}={cfg[name]}: its clips would count "
+                "as music the next time; take another folder"
+            )
+    check_plan(cfg)
     for path in cfg.curves.values():
         run_logs(path)
     if cfg.timings:
         read_timings(cfg.timings)
 
 
-def measure_model(
-    cfg: DictConfig, output_dir: Path, settings: dict[str, Any], stages: Stages
-) -> list[Measurement]:
-    """Generate for held-out prompts and measure."""
-    from musicgen_train.evaluation.embedders.judge import judge_training_record, load_judge
-    from musicgen_train.evaluation.held_out import read_held_out
-    from musicgen_train.evaluation.model_evaluation import check_fit, evaluate_model
-    from musicgen_train.evaluation.sampling import Parts, Sampling
-    from musicgen_train.formats import load_musicgen
+def check_plan(cfg: DictConfig) -> None:
+    """Refuse names that nobody knows, and processes that there cannot be."""
+    read_protocol(cfg)
+    if cfg.accelerator not in ACCELERATORS:
+        known = ", ".join(ACCELERATORS)
+        raise UserError(f"accelerator={cfg.accelerator}: choose of {known}")
+    whole = isinstance(cfg.devices, int) and isinstance(cfg.num_nodes, int)
+    if not whole or not (cfg.devices == -1 or cfg.devices > 0) or cfg.num_nodes < 1:
+        raise UserError(
+            f"devices={cfg.devices} num_nodes={cfg.num_nodes}: use whole numbers from 1 on, "
+            "or devices=-1 for every GPU"
+        )
 
-    judge = load_judge(cfg.judge)
-    held_out = read_held_out(cfg.dataset, cfg.n_clips, cfg.duration, cfg.splits)
-    model = load_musicgen(cfg.ckpt)
-    parts = Parts(model.codec, model.lm, model.text_encoder, model.chroma)
-    check_fit(parts, held_out, cfg.dataset)
-    return evaluate_model(
-        parts,
-        judge,
-        held_out,
-        output_dir,
-        cfg.duration,
-        Sampling(**settings["sampling"]),
-        {**settings, "judge_training": judge_training_record(cfg.judge)},
-        stages,
+
+def check_numbers(cfg: DictConfig) -> None:
+    """Refuse numbers that make no clips."""
+    numbers = isinstance(cfg.n_clips, int) and isinstance(cfg.duration, int | float)
+    if not numbers or cfg.n_clips < 2 or not 0 < cfg.duration < 3600:
+        raise UserError(
+            f"n_clips={cfg.n_clips} duration={cfg.duration}: "
+            "use at least 2 clips and a positive duration"
+        )
+    size = cfg.sampling.batch_size
+    if not isinstance(size, int) or size < 1:
+        raise UserError(f"sampling.batch_size={size}: use a whole number from 1 on")
+
+
+def preparation(
+    cfg: DictConfig, impossible: Mapping[str, str], parts: Parts | None, device: torch.device
+) -> Listeners:
+    """Everybody who listens; weights that are missing are named before anything is generated."""
+    from musicgen_train.evaluation.listeners import load_listeners, possible_metrics
+
+    protocol = read_protocol(cfg)
+    metrics, left_out = possible_metrics(protocol, impossible, asked=cfg.metrics is not None)
+    models = (parts.codec, parts.chroma) if parts else (None, None)
+    return load_listeners(
+        protocol, metrics, left_out, cfg.weights, cfg.check_weights, *models, device
     )
 
 
+def read_protocol(cfg: DictConfig) -> Protocol:
+    """The preset with the metrics and embedders that were asked for."""
+    from omegaconf import OmegaConf
+
+    from musicgen_train.evaluation.protocol import make_protocol
+
+    plain: Any = OmegaConf.to_container(cfg)
+    return make_protocol(plain["protocol"], plain["metrics"], plain["embedders"])
+
+
+def evaluation_of(
+    cfg: DictConfig, listeners: Listeners, settings: dict, stages: Stages, ranks: Ranks
+) -> Evaluation:
+    """What every evaluation by listening needs."""
+    from musicgen_train.evaluation.embedders.weights import weights_folder
+    from musicgen_train.evaluation.heard_cache import HeardCache
+    from musicgen_train.evaluation.measuring import Evaluation
+
+    cache = HeardCache(Path(cfg.cache_dir or weights_folder().parent / "heard"))
+    output_dir = Path(cfg.output_dir)
+    return Evaluation(output_dir, listeners, cache, settings, stages, ranks, cfg.n_cards)
+
+
+def read_model(cfg: DictConfig, device: torch.device) -> Parts:
+    """The parts of a model on its device, ready to generate."""
+    from musicgen_train.evaluation.sampling import Parts
+    from musicgen_train.formats import load_musicgen
+
+    model = load_musicgen(cfg.ckpt)
+    parts = Parts(model.codec, model.lm, model.text_encoder, model.chroma)
+    return parts.to(device).prepare()
+
+
+def measure_model(
+    cfg: DictConfig, settings: dict, stages: Stages, ranks: Ranks, device: torch.device
+) -> list[Measurement]:
+    """Generate for held-out prompts and measure."""
+    from musicgen_train.evaluation.embedders.judge import judge_training_record
+    from musicgen_train.evaluation.held_out import read_held_out
+    from musicgen_train.evaluation.model_evaluation import (
+        check_fit,
+        evaluate_model,
+        follows_melody,
+    )
+    from musicgen_train.evaluation.sampling import Sampling
+
+    held_out = read_held_out(cfg.dataset, cfg.n_clips, cfg.duration, cfg.splits)
+    parts = read_model(cfg, device)
+    check_fit(parts, held_out, cfg.dataset)
+    impossible = {}
+    if not follows_melody(parts, held_out.prompts):
+        impossible["chroma"] = "the model follows no melody, or the dataset holds none"
+    if not any(segment.description for segment in held_out.prompts):
+        impossible["clap"] = "the dataset has no descriptions"
+    listeners = preparation(cfg, impossible, parts, device)
+    if listeners.judge is not None:
+        settings = {**settings, "judge_training": judge_training_record(cfg.weights.judge)}
+    evaluation = evaluation_of(cfg, listeners, settings, stages, ranks)
+    sampling = Sampling(**settings["sampling"])
+    return evaluate_model(parts, held_out, cfg.duration, sampling, evaluation)
+
+
+def measure_texts(
+    cfg: DictConfig, settings: dict, stages: Stages, ranks: Ranks, device: torch.device
+) -> list[Measurement]:
+    """Generate for a file of texts and measure against a folder of real music."""
+    from musicgen_train.evaluation.folder_evaluation import evaluate_texts, impossible_metrics
+    from musicgen_train.evaluation.sampling import Sampling
+    from musicgen_train.evaluation.texts import read_texts
+
+    texts, reference = read_texts(cfg.texts), Path(cfg.reference)
+    melodies = Path(cfg.melodies) if cfg.melodies else None
+    impossible = impossible_metrics(list(texts), reference, texts)
+    impossible.pop("chroma", None)
+    if melodies is None:
+        impossible["chroma"] = "no melody was asked for; give melodies=FOLDER"
+    parts = read_model(cfg, device)
+    listeners = preparation(cfg, impossible, parts, device)
+    evaluation = evaluation_of(cfg, listeners, settings, stages, ranks)
+    sampling = Sampling(**settings["sampling"])
+    return evaluate_texts(parts, texts, melodies, reference, cfg.duration, sampling, evaluation)
+
+
+def measure_folders(
+    cfg: DictConfig, settings: dict, stages: Stages, ranks: Ranks, device: torch.device
+) -> list[Measurement]:
+    """Measure audio that something else made."""
+    from musicgen_train.evaluation.clips import clip_files
+    from musicgen_train.evaluation.comparison import Prompt
+    from musicgen_train.evaluation.folder_evaluation import evaluate_folders, impossible_metrics
+    from musicgen_train.evaluation.texts import read_texts
+
+    texts = read_texts(cfg.texts) if cfg.texts else {}
+    ours = clip_files(cfg.generated)
+    names: Sequence[str] = [file.name for file in ours]
+    impossible = impossible_metrics(names, Path(cfg.reference), texts)
+    listeners = preparation(cfg, impossible, None, device)
+    settings = {name: value for name, value in settings.items() if name not in OF_GENERATING}
+    evaluation = evaluation_of(cfg, listeners, settings, stages, ranks)
+    prompts = {name: Prompt(texts.get(name, "")) for name in names}
+    return evaluate_folders(ours, Path(cfg.reference), prompts, evaluation)
+
+
 def measure_codec(
-    cfg: DictConfig, output_dir: Path, settings: dict[str, Any], stages: Stages
+    cfg: DictConfig, settings: dict, stages: Stages, ranks: Ranks, device: torch.device
 ) -> list[Measurement]:
     """Send held-out music, or a folder of it, through a codec and measure what is lost."""
     from musicgen_train.evaluation.codec_evaluation import evaluate_codec
     from musicgen_train.evaluation.codec_inputs import dataset_inputs, folder_inputs
     from musicgen_train.formats import load_encodec
 
+    if ranks.count > 1:
+        raise UserError(f"devices={cfg.devices}: a codec is measured by one process; leave it out")
     codec = load_encodec(cfg.ckpt)
     if cfg.reference:
         inputs = folder_inputs(codec, Path(cfg.reference))
     else:
         inputs = dataset_inputs(codec, cfg.dataset, cfg.n_clips, cfg.duration, cfg.splits)
-    return evaluate_codec(codec, inputs, output_dir, settings, stages, cfg.n_cards)
-
-
-def measure_folders(
-    cfg: DictConfig, output_dir: Path, settings: dict[str, Any], stages: Stages
-) -> list[Measurement]:
-    """Measure audio that something else made."""
-    from musicgen_train.evaluation.embedders.judge import load_judge
-    from musicgen_train.evaluation.folder_evaluation import evaluate_folders
-
-    judge = load_judge(cfg.judge)
-    folders = Path(cfg.generated), Path(cfg.reference)
-    return evaluate_folders(judge, *folders, output_dir, settings, stages)
+    return evaluate_codec(codec, inputs, Path(cfg.output_dir), settings, stages, cfg.n_cards)
 
 
 def print_codec(output_dir: Path) -> None:

@@ -56,7 +56,7 @@ stage "Training a language model on the codes, from nothing" "$run/lm/model/conf
   train lm
 more="python -m musicgen_train.generate --checkpoint $run/lm/model --text 'a cheerful folk tune with a flute' --output $run/more"
 stage "Generating, measuring, writing the report" "$run/report/index.html" \
-  python evaluate.py ckpt="$run/lm/model" dataset="$run/shards" output_dir="$run" \
+  python evaluate.py protocol=judge ckpt="$run/lm/model" dataset="$run/shards" output_dir="$run" \
   "title=The demo: from nothing to music" timings="$run/timings.tsv" "hint=\"$more\"" "+curves={Codec: $run/codec, Language model: $run/lm}"
 
 echo

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -11,17 +10,13 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from musicgen_train.data.audio import (
-    AUDIO_SUFFIXES,
-    AudioError,
-    encode_flac,
-    read_audio,
-    replacing,
-)
+from musicgen_train.data.audio import AUDIO_SUFFIXES, encode_flac, replacing
 from musicgen_train.errors import UserError
+from musicgen_train.evaluation.embedders.facts import ClipFacts
 
 SILENCE_RMS = 1e-3  # -60 dBFS
 SHORT_DURATION = 1.0  # seconds
+LONG_DURATION = 60.0  # seconds; its many windows outweigh those of other clips
 
 
 class Clip(NamedTuple):
@@ -34,13 +29,15 @@ class Clip(NamedTuple):
 
 @dataclass
 class ClipFaults:
-    """How many clips of a set are unusable or suspect. They are counted, never dropped quietly."""
+    """Which clips of a set are unusable or suspect. They are named, never dropped quietly."""
 
     n_clips: int = 0
-    silent: int = 0
-    short: int = 0
-    non_finite: int = 0
-    unreadable: list[str] = field(default_factory=list)
+    silent: list[str] = field(default_factory=list)
+    short: list[str] = field(default_factory=list)
+    long: list[str] = field(default_factory=list)
+    non_finite: list[str] = field(default_factory=list)
+    unreadable: dict[str, str] = field(default_factory=dict)  # name -> reason; left out
+    kinds: dict[str, list[str]] = field(default_factory=dict)  # "32000 Hz, 1 channel" -> names
     levels: list[float] = field(default_factory=list, repr=False)  # dBFS of the sound clips
 
     @property
@@ -48,32 +45,45 @@ class ClipFaults:
         """dBFS, mean over clips that are neither silent nor broken; NaN if there are none."""
         return sum(self.levels) / len(self.levels) if self.levels else math.nan
 
-    def add(self, clip: Clip) -> None:
+    def add(self, name: str, facts: ClipFacts) -> None:
         """Count one more clip."""
         self.n_clips += 1
-        if not torch.isfinite(clip.wav).all():
-            self.non_finite += 1
-            return
-        self.short += clip.wav.shape[-1] < SHORT_DURATION * clip.sample_rate
-        rms = float(clip.wav.double().square().mean().sqrt()) if clip.wav.numel() else 0.0
-        if rms < SILENCE_RMS:
-            self.silent += 1
+        channels = "1 channel" if facts.channels == 1 else f"{facts.channels:.0f} channels"
+        self.kinds.setdefault(f"{facts.sample_rate:.0f} Hz, {channels}", []).append(name)
+        if facts.duration < SHORT_DURATION:
+            self.short.append(name)
+        if facts.duration > LONG_DURATION:
+            self.long.append(name)
+        if not math.isfinite(facts.rms):
+            self.non_finite.append(name)
+        elif facts.rms < SILENCE_RMS:
+            self.silent.append(name)
         else:
-            self.levels.append(20 * math.log10(rms))
+            self.levels.append(20 * math.log10(facts.rms))
+
+    @property
+    def odd_ones(self) -> dict[str, list[str]]:
+        """Clips whose rate or channels are not those of most clips."""
+        ordered = sorted(self.kinds.items(), key=lambda kind: -len(kind[1]))
+        return dict(ordered[1:])
 
     def to_json(self) -> dict[str, object]:
         """Plain values for metrics.json."""
-        plain = {**asdict(self), "mean_level": self.mean_level if self.levels else None}
-        del plain["levels"]
-        return plain
+        plain = asdict(self)
+        del plain["levels"], plain["kinds"]
+        return {
+            **plain,
+            "mean_level": self.mean_level if self.levels else None,
+            "kinds": {kind: len(names) for kind, names in self.kinds.items()},
+            "odd_ones": self.odd_ones,
+        }
 
 
-def clip_faults(clips: Iterable[Clip], unreadable: Iterable[str] = ()) -> ClipFaults:
-    """Count silent, short and non-finite clips and average the level of the sound ones."""
-    faults = ClipFaults(unreadable=list(unreadable))
-    for clip in clips:
-        faults.add(clip)
-    return faults
+class ClipFile(NamedTuple):
+    """One audio file of a set; `name` is what it shares with its partners in other sets."""
+
+    name: str
+    path: Path
 
 
 def find_clips(folder: Path | str) -> list[Path]:
@@ -88,20 +98,18 @@ def find_clips(folder: Path | str) -> list[Path]:
     return paths
 
 
-def read_clips(folder: Path | str) -> tuple[list[Clip], list[str]]:
-    """Every readable clip below a folder, and the names of the unreadable ones."""
-    folder, clips, unreadable = Path(folder), [], []
+def clip_files(folder: Path | str) -> list[ClipFile]:
+    """The files below a folder, named by their place without the suffix; twins are refused."""
+    folder, found = Path(folder), dict[str, Path]()
     for path in find_clips(folder):
-        name = str(path.relative_to(folder))
-        try:
-            clips.append(Clip(name, *read_audio(path)))
-        except AudioError:
-            unreadable.append(name)
-    if not clips:
-        raise UserError(
-            f"none of the {len(unreadable)} audio files in {folder} can be read; replace them"
-        )
-    return clips, unreadable
+        name = path.relative_to(folder).with_suffix("").as_posix()
+        if name in found:
+            raise UserError(
+                f"{folder} has {found[name].name} and {path.name}, two clips of one name; "
+                "remove one"
+            )
+        found[name] = path
+    return [ClipFile(name, path) for name, path in found.items()]
 
 
 def write_clip(path: Path, clip: Clip) -> None:

@@ -28,6 +28,7 @@ from musicgen_train.evaluation.codec_summary import (
     rate_distortion,
     worst_first,
 )
+from musicgen_train.evaluation.embedders.facts import ClipFacts
 from musicgen_train.evaluation.measurement import Measurement
 from musicgen_train.evaluation.metrics.codec_metrics import entropy_bitrate, perplexity, usage
 from musicgen_train.evaluation.metrics.fidelity import undefined_because
@@ -55,7 +56,7 @@ class Collected:
         self.counts += result.counts
         self.untrained_counts += result.untrained_counts
         for side, sound in zip(self.faults.values(), (wav, result.wav), strict=True):
-            side.add(Clip(clip.name, sound, rate))
+            side.add(clip.name, ClipFacts.of(sound, rate))
         found = result.by_n_q[self.codec.n_q]
         self.rows.append(
             ClipRow(
@@ -113,8 +114,8 @@ def collect(
     for done, clip in enumerate(clips, 1):
         try:
             wav = clip.read()
-        except AudioError:
-            unreadable.append(clip.name)
+        except AudioError as error:
+            unreadable[clip.name] = error.reason
             continue
         collected.add(clip, wav, measure_round_trip(codec, untrained, wav))
         on_progress(done / len(clips))
@@ -138,8 +139,8 @@ def write_excerpts(
         copy = decode_clip(codec, encode_clip(codec, wav), wav.shape[-1])
         audio = {}
         for kind, sound in (("reference", wav), ("reconstruction", copy)):
-            audio[kind] = f"{kind}/{number:03d}.flac"
-            write_clip(output_dir / "audio" / audio[kind], Clip(row.name, sound, codec.sample_rate))
+            audio[kind] = f"audio/{kind}/{number:03d}.flac"
+            write_clip(output_dir / audio[kind], Clip(row.name, sound, codec.sample_rate))
         entries.append(
             {
                 "key": f"{number:03d}",

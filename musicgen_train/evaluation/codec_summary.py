@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, NamedTuple
@@ -21,9 +22,9 @@ from musicgen_train.evaluation.metrics.codec_metrics import (
     usage,
 )
 from musicgen_train.evaluation.metrics.fidelity import Fidelity, mean_fidelity
+from musicgen_train.evaluation.metrics.intervals import MEAN_INTERVAL, bootstrap_mean
 from musicgen_train.evaluation.metrics.spectral_distance import MEL_SCALES, STFT_SCALES
-from musicgen_train.evaluation.metrics.spread import DRAWS, spread
-from musicgen_train.evaluation.scoring import UNTRAINED_CODEC, codebook_measurements
+from musicgen_train.evaluation.scoring.codec import UNTRAINED_CODEC, codebook_measurements
 
 
 @dataclass
@@ -123,7 +124,8 @@ def _distance_measurement(distance: Distance, rows: Sequence[ClipRow]) -> Measur
         mean_fidelity(side) for side in ([r.fidelity for r in rows], [r.untrained for r in rows])
     )
     untrained = getattr(worst, distance.field)
-    others = spread(values, [row.track for row in rows])
+    interval = bootstrap_mean(values, [row.track for row in rows])
+    others = _spread(values)
     if distance.field == "stft_distance":
         parts = ("spectral_convergence", "log_magnitude")
         others |= {part.replace("_", " "): getattr(means, part) for part in parts}
@@ -142,9 +144,20 @@ def _distance_measurement(distance: Distance, rows: Sequence[ClipRow]) -> Measur
         good_end_is="" if distance.good_end is None else "perfect copy",
         bad_end=untrained if distance.bad_end is None else distance.bad_end,
         bad_end_is=UNTRAINED_CODEC if distance.bad_end is None else "as much distortion as signal",
+        interval=interval,
+        interval_is=MEAN_INTERVAL if interval else "",
         others=others,
-        settings={**distance.settings, "interval": f"bootstrap over tracks, {DRAWS} draws"},
+        settings=distance.settings,
+        per_clip={row.name: value for row, value in zip(rows, values, strict=True)},
     )
+
+
+def _spread(values: Sequence[float]) -> dict[str, float]:
+    """Median and standard deviation of the defined values."""
+    kept = [value for value in values if math.isfinite(value)]
+    if len(kept) < 2:
+        return {}
+    return {"median": statistics.median(kept), "std": statistics.stdev(kept)}
 
 
 def _mean_absolute(values: Sequence[float]) -> float:

@@ -1,102 +1,136 @@
-"""Evaluation of a folder of audio against a folder of real music."""
+"""Evaluation of a folder of audio, or of what a model makes of texts, against real music."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
+import hashlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path, PurePosixPath
 
+import torch
+from torch import Tensor
+
+from musicgen_train.conditioning.chroma import fit_length
+from musicgen_train.data.audio import read_audio, resample
 from musicgen_train.errors import UserError
-from musicgen_train.evaluation.clips import Clip, clip_faults, read_clips
-from musicgen_train.evaluation.embedders.judge import Judge
-from musicgen_train.evaluation.judged import (
-    STYLE_HEADS,
-    Judged,
-    judge_clips,
-    judge_protocol,
-    judged_fad,
-    judged_kl,
-)
+from musicgen_train.evaluation.clip_folder import ClipFolder
+from musicgen_train.evaluation.clips import ClipFile, clip_files
+from musicgen_train.evaluation.comparison import Comparison, Prompt, System
+from musicgen_train.evaluation.held_out import Segment
+from musicgen_train.evaluation.making import generated, make_clips
 from musicgen_train.evaluation.measurement import Measurement
-from musicgen_train.evaluation.metrics_file import write_metrics
-from musicgen_train.evaluation.scoring import REAL_TO_REAL
-from musicgen_train.evaluation.stages import Stages
+from musicgen_train.evaluation.measuring import Evaluation, hear_sets, write_results
+from musicgen_train.evaluation.sampling import Parts, Sampling
+
+LONGEST_NAME = 200  # bytes of a part of a path, with room for a suffix and a temporary name
+
+
+def impossible_metrics(
+    names: Sequence[str], reference: Path, texts: Mapping[str, str]
+) -> dict[str, str]:
+    """Metrics that cannot be had of clips of these names, and why."""
+    found = {"text": "a folder of audio has no metadata; evaluate on a dataset"}
+    if not set(names) & {file.name for file in clip_files(reference)}:
+        found |= dict.fromkeys(("kl", "chroma"), "no clip has the name of a reference")
+    if not set(names) & texts.keys():
+        why = "no text has the name of a clip" if texts else "give texts=FILE"
+        found["clap"] = why
+    return found
 
 
 def evaluate_folders(
-    judge: Judge,
-    generated: Path,
+    ours: Sequence[ClipFile],
     reference: Path,
-    output_dir: Path,
-    settings: dict[str, Any],
-    stages: Stages,
+    prompts: Mapping[str, Prompt],
+    evaluation: Evaluation,
+    with_melody: bool = False,
 ) -> list[Measurement]:
-    """FAD[judge] and, for files of the same name, KL[judge]; faults are counted by folder."""
-    with stages.stage("Reading clips"):
-        (ours, broken), (real, real_broken) = read_clips(generated), read_clips(reference)
-    if len(real) < 4:
+    """Compare clips with a folder of real music; clips of one name are compared in pairs."""
+    real = clip_files(reference)
+    heard = hear_sets({"generated": ours, "reference": real}, evaluation)
+    if heard is None:
+        return []
+    title = "generated from text and melody" if with_melody else "generated"
+    comparison = Comparison(
+        [System("", title, heard["generated"])],
+        reference=heard["reference"],
+        pairs=heard["reference"],
+        prompts=dict(prompts),
+    )
+    found, all_real = len(heard["generated"].names), len(heard["reference"].names)
+    subtitle = f"{found} clips against {all_real} of {reference}"
+    return write_results(comparison, evaluation, [], subtitle, {})
+
+
+def evaluate_texts(
+    parts: Parts,
+    texts: Mapping[str, str],
+    melodies: Path | None,
+    reference: Path,
+    duration: float,
+    sampling: Sampling,
+    evaluation: Evaluation,
+) -> list[Measurement]:
+    """Generate a clip for every text, to the melody of its name if there are melodies, and compare.
+
+    The clips lie in `output_dir`/audio/generated under the names of their texts.
+    """
+    prompts = text_prompts(parts, texts, melodies)
+    folder, ranks = ClipFolder(evaluation.output_dir), evaluation.ranks
+    request = {
+        "model": parts.identity,
+        "texts": [[prompt.name, prompt.description] for prompt in prompts],
+        "melodies": _digest(prompts),
+        "duration": duration,
+        **vars(sampling),
+    }
+    folder.open(request, ranks)
+    with_melody = melodies is not None
+    kind = generated("generated", "Generating", parts, prompts, duration, sampling, with_melody)
+    rate, size = parts.codec.sample_rate, sampling.batch_size
+    make_clips([kind], folder, rate, size, ranks, evaluation.stages)
+    ours = folder.files("generated", [prompt.name for prompt in prompts])
+    asked = {p.name: Prompt(p.description, chroma=p.chroma) for p in prompts}
+    return evaluate_folders(ours, reference, asked, evaluation, with_melody)
+
+
+def text_prompts(parts: Parts, texts: Mapping[str, str], melodies: Path | None) -> list[Segment]:
+    """A prompt for each text; UserError for a name that is no file's, or that lacks a melody."""
+    for name in texts:
+        pieces = PurePosixPath(name).parts
+        long = any(len(piece.encode()) > LONGEST_NAME for piece in pieces)
+        if long or ".." in pieces or name.startswith(("/", ".")) or any(c < " " for c in name):
+            raise UserError(f"texts: {name!r:.80} cannot be the name of a clip; call it otherwise")
+    tunes = {} if melodies is None else {file.name: file.path for file in clip_files(melodies)}
+    if melodies is not None and (parts.chroma is None or not parts.lm.config["chroma_dim"]):
+        raise UserError("melodies: the model follows none; leave melodies out, or take another")
+    absent = [name for name in texts if melodies is not None and name not in tunes]
+    if absent:
         raise UserError(
-            f"{reference} has {len(real)} readable clips; give at least 4 of real music"
+            f"{melodies} has no melody for {len(absent)} of {len(texts)} texts "
+            f"({', '.join(absent[:3])} …): add audio of these names, or take the texts out"
         )
-    with stages.stage("Listening") as progress:
-        judged = judge_clips(judge, ours)
-        progress(0.5)
-        halves = [judge_clips(judge, real[side::2]) for side in (0, 1)]
-    protocol = judge_protocol(judge)
-    rows = [_fad(judged, halves, protocol)]
-    kl = _paired_kl(judge, ours, real, protocol)
-    rows += [kl] if kl else []
-    faults = {"generated": clip_faults(ours, broken), "reference": clip_faults(real, real_broken)}
-    subtitle = f"{len(ours)} clips of {generated} against {len(real)} of {reference}"
-    write_metrics(output_dir, subtitle, rows, [], faults, settings, stages.seconds)
-    return rows
-
-
-def _fad(judged: Judged, halves: Sequence[Judged], protocol: dict[str, object]) -> Measurement:
-    """Distance to the whole reference; the floor is that of its two halves to each other."""
-    whole = halves[0].statistics.merge(halves[1].statistics)
-    reference = Judged(whole, judged.log_probabilities, judged.labels)
-    return Measurement(
-        "fad.judge",
-        "FAD[judge]",
-        judged_fad(reference, judged),
-        "lower",
-        n_clips=judged.n_clips,
-        n_vectors=judged.n_vectors,
-        good_end=judged_fad(*halves),
-        good_end_is=f"{REAL_TO_REAL} (halves of the reference)",
-        settings={**protocol, "reference_vectors": whole.n},
-    )
-
-
-def _paired_kl(
-    judge: Judge, ours: Sequence[Clip], real: Sequence[Clip], protocol: dict[str, object]
-) -> Measurement | None:
-    """KL over clips whose files have the same name apart from the suffix, if there are any."""
-    by_name = {Path(clip.name).with_suffix("").as_posix(): clip for clip in real}
-    pairs = [
-        (clip, by_name[name])
-        for clip in ours
-        if (name := Path(clip.name).with_suffix("").as_posix()) in by_name
+    return [
+        Segment(name, name, {"description": text}, _melody(parts, tunes.get(name)), _no_clip)
+        for name, text in texts.items()
     ]
-    if not pairs:
+
+
+def _melody(parts: Parts, path: Path | None) -> Tensor | None:
+    """Dense chroma [F, 12] of a melody, as the model takes it."""
+    if path is None or parts.chroma is None:
         return None
-    generated = judge_clips(judge, [pair[0] for pair in pairs])
-    reference = judge_clips(judge, [pair[1] for pair in pairs])
-    n = len(pairs)
-    shuffled = [(i, j) for i in range(n) for j in range(n) if i != j]
-    value = judged_kl(reference, generated)
-    return Measurement(
-        "kl.judge",
-        "KL[judge], files of the same name",
-        value,
-        "lower",
-        n_clips=n,
-        unit="nats",
-        good_end=0.0,
-        good_end_is="the same clip",
-        bad_end=judged_kl(reference, generated, shuffled) if shuffled else math.nan,
-        bad_end_is="files of other names",
-        settings={**protocol, "direction": "KL(ref||gen)", "heads": list(STYLE_HEADS)},
-    )
+    wav, rate = read_audio(path)
+    wav = resample(wav, rate, parts.chroma.sample_rate).to(parts.device)
+    with torch.inference_mode():
+        chroma = parts.chroma(wav[None]).cpu()
+    return fit_length(chroma, parts.lm.config["chroma_length"])[0]
+
+
+def _digest(prompts: Sequence[Segment]) -> str | None:
+    """Names the melodies by what the model gets of them; None without any."""
+    chroma = [prompt.chroma.numpy().tobytes() for prompt in prompts if prompt.chroma is not None]
+    return hashlib.sha256(b"".join(chroma)).hexdigest() if chroma else None
+
+
+def _no_clip() -> Tensor:
+    raise AssertionError("a text has no real clip of its own")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,19 +12,19 @@ from torch import Tensor
 from musicgen_train.codec.encodec import Encodec
 from musicgen_train.codec.stereo import StereoCodec
 from musicgen_train.data.index import DatasetIndex, load_index
-from musicgen_train.data.segments import SegmentReader
+from musicgen_train.data.segments import BadSample, SegmentReader
 from musicgen_train.data.shards import ShardReader
 from musicgen_train.errors import UserError
-from musicgen_train.evaluation.clips import Clip
 
 
 class Segment(NamedTuple):
-    """One held-out piece of real music with what is known about it."""
+    """One held-out piece of real music with what is known about it; its sound stays on disk."""
 
-    clip: Clip
-    track: str
+    name: str
+    track: str  # segments of one track resemble each other
     metadata: dict[str, Any]
     chroma: Tensor | None  # [F, 12] dense chroma of its melody
+    read: Callable[[], Tensor]  # wav [C, N]
 
     @property
     def description(self) -> str:
@@ -44,7 +44,11 @@ class HeldOut(NamedTuple):
     prompts: list[Segment]  # their descriptions and melodies go into the model
     others: list[Segment]  # the real music that everything is measured against
     splits: list[str]
+    sample_rate: int
+    channels: int
     chroma: dict[str, int] | None  # how the melodies' chroma was made
+    bad: dict[str, str]  # samples that cannot be read, and why: left out
+    fingerprint: str  # of the dataset
 
 
 def read_held_out(
@@ -57,9 +61,13 @@ def read_held_out(
     """
     index, rows, used = find_held_out(dataset, 2 * n_clips, duration, splits)
     reader = SegmentReader(ShardReader(index), "audio", duration)
-    tracks: dict[str, list[Segment]] = {}
+    tracks, bad = dict[str, list[Segment]](), dict[str, str]()
     for row in rows:
-        segment = read_segment(reader, row, index.info["sample_rate"])
+        try:
+            segment = read_segment(reader, row)
+        except BadSample as error:
+            bad[error.key] = error.reason
+            continue
         tracks.setdefault(segment.track, []).append(segment)
     if len(tracks) < 2:
         raise UserError(
@@ -75,7 +83,9 @@ def read_held_out(
             f"{len(tracks)} tracks; evaluation needs 2 in each of its two halves: prepare more "
             "songs, or larger valid_fraction and test_fraction"
         )
-    return HeldOut(prompts, others, used, index.info.get("chroma"))
+    info = index.info
+    sound = info["sample_rate"], info["channels"]
+    return HeldOut(prompts, others, used, *sound, info.get("chroma"), bad, index.fingerprint)
 
 
 def find_held_out(
@@ -123,12 +133,15 @@ def held_out_rows(
     return rows, used
 
 
-def read_segment(reader: SegmentReader, row: int, sample_rate: int) -> Segment:
-    """The beginning of one sample."""
+def read_segment(reader: SegmentReader, row: int) -> Segment:
+    """The beginning of one sample; BadSample if it is damaged."""
     sample = reader.read(row, 0.0)
     track = str(sample.metadata.get("track_id") or sample.key.rpartition("_")[0] or sample.key)
-    clip = Clip(sample.key, sample.content, sample_rate)
-    return Segment(clip, track, sample.metadata, sample.chroma)
+
+    def read() -> Tensor:
+        return reader.read(row, 0.0).content
+
+    return Segment(sample.key, track, sample.metadata, sample.chroma, read)
 
 
 def deal(tracks: Sequence[list[Segment]], n: int) -> list[Segment]:
@@ -143,19 +156,9 @@ def deal(tracks: Sequence[list[Segment]], n: int) -> list[Segment]:
     return dealt[:n]
 
 
-def other_track_pairs(segments: Sequence[Segment]) -> list[tuple[int, int]]:
-    """All (i, j) whose tracks differ: the shuffled pairs, every one of them instead of one draw."""
-    return [
-        (i, j)
-        for i, first in enumerate(segments)
-        for j, second in enumerate(segments)
-        if first.track != second.track
-    ]
-
-
 def _drawn(segment: Segment) -> str:
     """A fixed lot for each segment."""
-    return hashlib.sha256(segment.clip.name.encode()).hexdigest()
+    return hashlib.sha256(segment.name.encode()).hexdigest()
 
 
 def _mixture_key(segment: Segment) -> tuple[str, str, str]:

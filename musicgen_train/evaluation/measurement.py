@@ -26,8 +26,12 @@ class Measurement:
     bad_end: float | None = None
     bad_end_is: str = ""
     n_vectors: int | None = None
+    interval: tuple[float, float] | None = None  # of 95 %
+    interval_is: str = ""
+    warnings: tuple[str, ...] = ()  # what makes the value less sure than it looks
     others: dict[str, float] = field(default_factory=dict)
     settings: dict[str, object] = field(default_factory=dict)
+    per_clip: dict[str, float] = field(default_factory=dict, repr=False)  # name -> value
 
     def position(self) -> float | None:
         """Where the value lies from the bad end (0) to the good end (1), if both are known.
@@ -45,7 +49,9 @@ class Measurement:
 
     def to_json(self) -> dict[str, object]:
         """Plain values; what is not a finite number becomes None, for JSON has no NaN."""
-        return {key: _finite(value) for key, value in asdict(self).items()}
+        plain = {key: _finite(value) for key, value in asdict(self).items()}
+        del plain["per_clip"]  # which stands with the clips
+        return plain
 
 
 def _finite(value: object) -> object:
@@ -53,4 +59,6 @@ def _finite(value: object) -> object:
         return value if math.isfinite(value) else None
     if isinstance(value, dict):
         return {key: _finite(inner) for key, inner in value.items()}
+    if isinstance(value, tuple | list):
+        return [_finite(inner) for inner in value]
     return value

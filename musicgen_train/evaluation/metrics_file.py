@@ -13,7 +13,7 @@ from musicgen_train.errors import UserError
 from musicgen_train.evaluation.clips import ClipFaults
 from musicgen_train.evaluation.measurement import Measurement
 
-METRICS_FORMAT = 1
+METRICS_FORMAT = 2
 
 
 def write_metrics(
@@ -28,6 +28,7 @@ def write_metrics(
 ) -> None:
     """Write metrics.json in one go: a folder with it is a finished evaluation.
 
+    The times stand in timings.json, so that the same evaluation gives the same metrics.json.
     `tables` are further lists of rows, by their name.
     """
     content = {
@@ -38,10 +39,12 @@ def write_metrics(
         "clips": list(clips),
         **{name: list(table) for name, table in (tables or {}).items()},
         "settings": dict(settings),
-        "seconds": {name: round(spent, 2) for name, spent in seconds.items()},
         "versions": versions(),
     }
     output_dir.mkdir(parents=True, exist_ok=True)
+    spent = {name: round(taken, 2) for name, taken in seconds.items()}
+    with replacing(output_dir / "timings.json") as partial:
+        partial.write_text(json.dumps(spent, indent=1, ensure_ascii=False))
     with replacing(output_dir / "metrics.json") as partial:
         partial.write_text(json.dumps(content, indent=1, allow_nan=False, ensure_ascii=False))
 
@@ -57,7 +60,7 @@ def read_metrics(evaluation_dir: Path) -> dict[str, Any]:
 def versions() -> dict[str, str]:
     """Versions of what the numbers depend on."""
     found = {}
-    for name in ("musicgen_train", "torch", "numpy", "soxr", "soundfile"):
+    for name in ("musicgen_train", "torch", "numpy", "scipy", "soxr", "soundfile", "transformers"):
         try:
             found[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import hashlib
+import json
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, TypeVar
 
 import torch
@@ -12,7 +15,9 @@ from torch import Tensor, nn
 from musicgen_train.codec.encodec import Encodec
 from musicgen_train.codec.stereo import StereoCodec
 from musicgen_train.conditioning.chroma import ChromaExtractor, fit_length, one_hot
+from musicgen_train.evaluation.embedders.identity import weights_digest
 from musicgen_train.evaluation.held_out import Segment
+from musicgen_train.lm.inference import prepare
 from musicgen_train.lm.model import LanguageModel
 
 M = TypeVar("M", bound=nn.Module)
@@ -27,6 +32,35 @@ class Parts:
     text_encoder: Any = None
     chroma: ChromaExtractor | None = None
 
+    def to(self, device: str | torch.device) -> Parts:
+        """The parts on a device, moved in place."""
+        for part in (self.codec, self.lm, self.text_encoder, self.chroma):
+            if part is not None:
+                part.to(device)
+        return self
+
+    def prepare(self) -> Parts:
+        """The parts with a language model that generates faster from the same float32 weights."""
+        assert self.identity  # which is of the weights as they are now
+        prepare(self.lm)
+        return self
+
+    @property
+    def device(self) -> torch.device:
+        """Where the language model is."""
+        return next(self.lm.parameters()).device
+
+    @cached_property
+    def identity(self) -> str:
+        """64 hex digits of all that makes music: settings and weights, before `prepare`."""
+        told = {"codec": self.codec.identity(), "lm": self.lm.config}
+        told["chroma"] = self.chroma.config if self.chroma else None
+        digest = hashlib.sha256(json.dumps(told, sort_keys=True, default=str).encode())
+        for part in (self.lm, self.text_encoder):
+            if isinstance(part, nn.Module):
+                digest.update(weights_digest(part).encode())
+        return digest.hexdigest()
+
 
 @dataclass
 class Sampling:
@@ -38,6 +72,7 @@ class Sampling:
     top_k: int = 250
     top_p: float = 0.0
     temperature: float = 1.0
+    loudness: float | None = None  # LUFS that clips are brought to; None leaves them alone
 
 
 def untrained_like(module: M, seed: int) -> M:
@@ -67,14 +102,8 @@ def conditions(
         text = parts.text_encoder([segment.description for segment in segments])
     if with_melody:
         dense = torch.stack([s.chroma for s in segments if s.chroma is not None])
-        chroma = fit_length(one_hot(dense), parts.lm.config["chroma_length"])
+        chroma = fit_length(one_hot(dense), parts.lm.config["chroma_length"]).to(parts.device)
     return text, chroma
-
-
-def batches(segments: Sequence[Segment], size: int) -> Iterator[Sequence[Segment]]:
-    """Consecutive groups of at most `size`."""
-    for start in range(0, len(segments), size):
-        yield segments[start : start + size]
 
 
 @torch.inference_mode()
@@ -83,58 +112,45 @@ def generate_wavs(
     segments: Sequence[Segment],
     duration: float,
     sampling: Sampling,
+    first: int,
     with_melody: bool = False,
     on_progress: Callable[[float], None] = lambda share: None,
 ) -> Tensor:
-    """One clip per prompt from its text, or from text and melody: -> wav [n, C, N]."""
-    n_frames = round(duration * parts.codec.frame_rate)
-    made: list[Tensor] = []
-    for batch in batches(segments, sampling.batch_size):
-        done = sum(len(wav) for wav in made)
+    """One batch: a clip per prompt from its text, or from text and melody: -> wav [n, C, N].
 
-        def step(current: int, total: int, done: int = done, size: int = len(batch)) -> None:
-            on_progress((done + size * current / total) / len(segments))
-
-        text, chroma = conditions(parts, batch, with_melody)
-        codes = parts.lm.generate(
-            n_frames,
-            text,
-            chroma,
-            cfg_coef=sampling.cfg_coef,
-            top_k=min(sampling.top_k, parts.lm.card),
-            top_p=sampling.top_p,
-            temperature=sampling.temperature,
-            seeds=[sampling.seed + done + i for i in range(len(batch))],
-            callback=step,
-        )
-        made.append(parts.codec.decode(codes))
-    return torch.cat(made)
+    first: the place of the batch's first prompt among all, from which its seeds follow.
+    """
+    text, chroma = conditions(parts, segments, with_melody)
+    codes = parts.lm.generate(
+        round(duration * parts.codec.frame_rate),
+        text,
+        chroma,
+        cfg_coef=sampling.cfg_coef,
+        top_k=min(sampling.top_k, parts.lm.card),
+        top_p=sampling.top_p,
+        temperature=sampling.temperature,
+        seeds=[sampling.seed + first + i for i in range(len(segments))],
+        callback=lambda current, total: on_progress(current / total),
+    )
+    return parts.codec.decode(codes).cpu()
 
 
 @torch.inference_mode()
-def round_trip(
-    codec: Encodec | StereoCodec, wavs: Tensor, batch_size: int = 8
-) -> tuple[Tensor, Tensor]:
+def round_trip(codec: Encodec | StereoCodec, wavs: Tensor) -> tuple[Tensor, Tensor]:
     """Codes [n, K, T] of wavs [n, C, N] and what the codec makes of them, [n, C, N]."""
-    codes, recons = [], []
-    for wav in wavs.split(batch_size):
-        codes.append(codec.encode(wav))
-        recons.append(codec.decode(codes[-1])[..., : wav.shape[-1]])
-    return torch.cat(codes), torch.cat(recons)
+    codes = codec.encode(wavs)
+    return codes, codec.decode(codes)[..., : wavs.shape[-1]]
 
 
 @torch.inference_mode()
-def held_out_cross_entropy(
-    parts: Parts, codes: Tensor, segments: Sequence[Segment], with_melody: bool, batch_size: int = 8
-) -> Tensor:
-    """Mean nats per code of held-out codes [n, K, T] given their text (and melody): -> [K]."""
-    lm = parts.lm
-    assert not lm.training, "dropout would raise the cross entropy: call lm.eval()"
-    nats = torch.zeros(lm.n_q, dtype=torch.float64)
-    counted = torch.zeros_like(nats)
-    for batch, group in zip(codes.split(batch_size), batches(segments, batch_size), strict=True):
-        logits, mask = lm.logits(batch, *conditions(parts, group, with_melody))
-        log_p = logits.double().log_softmax(-1).gather(-1, batch[..., None])[..., 0]
-        nats -= (log_p * mask).sum((0, 2))
-        counted += mask.sum((0, 2))
-    return nats / counted
+def code_nats(
+    parts: Parts, codes: Tensor, segments: Sequence[Segment], with_melody: bool
+) -> tuple[Tensor, Tensor]:
+    """Nats of held-out codes [n, K, T] given their text (and melody), and how many codes: [K] each.
+
+    Their ratio over all batches is the held-out cross entropy.
+    """
+    assert not parts.lm.training, "dropout would raise the cross entropy: call lm.eval()"
+    logits, mask = parts.lm.logits(codes, *conditions(parts, segments, with_melody))
+    log_p = logits.double().log_softmax(-1).gather(-1, codes[..., None])[..., 0]
+    return -(log_p * mask).sum((0, 2)).cpu(), mask.sum((0, 2)).double().cpu()

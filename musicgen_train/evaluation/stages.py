@@ -12,11 +12,11 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 
 
 class Stages:
-    """Shows stages one after another; `seconds` holds the time of each."""
+    """Shows stages one after another, if one process is to; `seconds` holds the time of each."""
 
-    def __init__(self) -> None:
+    def __init__(self, shown: bool = True) -> None:
         self.seconds: dict[str, float] = {}
-        self.console = Console(file=sys.stderr)
+        self.console = Console(file=sys.stderr, quiet=not shown)
 
     @contextmanager
     def stage(self, title: str) -> Iterator[Callable[[float], None]]:

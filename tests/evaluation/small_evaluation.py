@@ -14,11 +14,19 @@ from musicgen_train.conditioning.text import WordTextEncoder
 from musicgen_train.data.audio import encode_flac
 from musicgen_train.data.shards import DatasetWriter
 from musicgen_train.evaluation.embedders.judge import KEYS, Judge
+from musicgen_train.evaluation.embedders.judge_embedder import JudgeEmbedder
+from musicgen_train.evaluation.embedders.melody import ChromaEmbedder
+from musicgen_train.evaluation.heard_cache import HeardCache
+from musicgen_train.evaluation.listeners import Listeners
+from musicgen_train.evaluation.measuring import Evaluation
+from musicgen_train.evaluation.protocol import Protocol
 from musicgen_train.evaluation.sampling import Parts
+from musicgen_train.evaluation.stages import Stages
 from musicgen_train.lm.model import LanguageModel
 
 RATE, WINDOW, HOP = 8000, 2048, 1024
 SECONDS = 2.0
+METRICS = ("fad", "kad", "coverage", "kl", "text", "chroma")
 STYLES = [("piano", "jazz"), ("flute", "folk")]
 
 
@@ -76,3 +84,30 @@ def small_judge() -> Judge:
         "tempo": ["slow", "fast"],
     }  # fmt: skip
     return Judge(labels, [100.0]).eval()
+
+
+def small_listeners(
+    metrics: tuple[str, ...] = METRICS, judge: Judge | None = None, window: int = WINDOW
+) -> Listeners:
+    """The judge for everything, and chroma as the small model takes it."""
+    protocol = Protocol("judge", metrics, ("judge",), "judge")
+    listener = JudgeEmbedder(judge or small_judge())
+    chroma = ChromaEmbedder(ChromaExtractor(sample_rate=RATE, window=window, hop=HOP))
+    return Listeners(
+        protocol,
+        metrics,
+        embedders=[listener],
+        tagger=listener if "kl" in metrics else None,
+        text_judge=listener if "text" in metrics else None,
+        chroma=chroma if "chroma" in metrics else None,
+    )
+
+
+def small_evaluation(
+    output_dir: Path, settings: dict | None = None, metrics: tuple[str, ...] = METRICS
+) -> Evaluation:
+    """An evaluation by the small judge that keeps what it heard beside its results."""
+    cache = HeardCache(output_dir.parent / "heard")
+    return Evaluation(
+        output_dir, small_listeners(metrics), cache, settings or {}, Stages(shown=False)
+    )

@@ -4,8 +4,8 @@ import torch
 from musicgen_train.evaluation.held_out import Segment, read_held_out
 from musicgen_train.evaluation.sampling import (
     Sampling,
+    code_nats,
     generate_wavs,
-    held_out_cross_entropy,
     round_trip,
     untrained_like,
     untrained_parts,
@@ -19,20 +19,29 @@ def prompts(tmp_path_factory) -> list[Segment]:
     return read_held_out(folder, 3, SECONDS).prompts
 
 
-def test_clips_do_not_depend_on_the_batch_size(prompts):
-    one, three = (
-        generate_wavs(small_parts(), prompts, 0.4, Sampling(batch_size=size), with_melody=True)
-        for size in (1, 3)
-    )
-    assert one.shape == (3, 1, 3200)
-    assert torch.allclose(one, three, atol=1e-5)
+def test_clips_do_not_depend_on_the_batch(prompts):
+    parts, sampling = small_parts(), Sampling()
+    together = generate_wavs(parts, prompts, 0.4, sampling, 0, with_melody=True)
+    alone = [
+        generate_wavs(parts, prompts[i : i + 1], 0.4, sampling, i, with_melody=True)
+        for i in range(3)
+    ]
+    assert together.shape == (3, 1, 3200)
+    assert torch.allclose(together, torch.cat(alone), atol=1e-5)
 
 
 def test_progress_ends_at_one(prompts):
     shares: list[float] = []
-    sampling = Sampling(batch_size=2)
-    generate_wavs(small_parts(), prompts, 0.2, sampling, on_progress=shares.append)
+    generate_wavs(small_parts(), prompts, 0.2, Sampling(), 0, on_progress=shares.append)
     assert shares == sorted(shares) and shares[-1] == pytest.approx(1.0)
+
+
+def test_a_model_is_known_by_its_weights_and_settings():
+    one, same, other = small_parts(), small_parts(), small_parts()
+    assert one.identity == same.prepare().identity
+    with torch.no_grad():
+        next(other.lm.parameters()).add_(1e-3)
+    assert one.identity != other.identity
 
 
 def test_an_untrained_model_has_the_shape_but_not_the_weights_and_leaves_the_random_state_alone():
@@ -48,19 +57,29 @@ def test_an_untrained_model_has_the_shape_but_not_the_weights_and_leaves_the_ran
 
 def test_cross_entropy_is_that_of_the_logits_over_valid_positions(prompts):
     parts = small_parts()
-    codes, _ = round_trip(parts.codec, torch.stack([p.clip.wav for p in prompts]))
-    found = held_out_cross_entropy(parts, codes, prompts, with_melody=False, batch_size=2)
+    codes, _ = round_trip(parts.codec, torch.stack([p.read() for p in prompts]))
+    halves = [code_nats(parts, codes[s], prompts[s], False) for s in (slice(2), slice(2, 3))]
+    nats, n_codes = (sum(side) for side in zip(*halves, strict=True))
     with torch.no_grad():
         text = parts.text_encoder([p.description for p in prompts])
         logits, mask = parts.lm.logits(codes, text)
     for k in range(2):
         kept = mask[:, k]
         expected = torch.nn.functional.cross_entropy(logits[:, k][kept], codes[:, k][kept])
-        assert float(found[k]) == pytest.approx(float(expected), rel=1e-5)
+        assert float(nats[k] / n_codes[k]) == pytest.approx(float(expected), rel=1e-5)
 
 
 def test_the_round_trip_keeps_the_length(prompts):
-    wavs = torch.stack([p.clip.wav for p in prompts])[..., :7777]
-    codes, recons = round_trip(small_parts().codec, wavs, batch_size=2)
+    wavs = torch.stack([p.read() for p in prompts])[..., :7777]
+    codes, recons = round_trip(small_parts().codec, wavs)
     assert recons.shape == wavs.shape
     assert codes.shape == (3, 2, -(-7777 // 160))
+
+
+def test_a_model_made_ready_to_generate_predicts_and_plays_the_same(prompts):
+    plain, ready = small_parts(), small_parts().prepare()
+    codes, _ = round_trip(plain.codec, torch.stack([p.read() for p in prompts]))
+    for a, b in zip(*(code_nats(m, codes, prompts, True) for m in (plain, ready)), strict=True):
+        assert torch.allclose(a, b, rtol=1e-6)
+    wavs = [generate_wavs(m, prompts, 0.4, Sampling(), 0, True) for m in (plain, ready)]
+    assert torch.allclose(*wavs, atol=1e-5)

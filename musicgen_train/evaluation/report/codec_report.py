@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from musicgen_train.evaluation.report.codec_plots import plot_codebooks, plot_rate_distortion
-from musicgen_train.evaluation.report.verdicts import format_value
+from musicgen_train.evaluation.report.number_text import format_value
 
 MAX_ROWS = 200  # files in the table; metrics.json has all
 UNDEFINED = "–"
@@ -79,7 +79,8 @@ def _spread_row(row: Mapping[str, Any]) -> list[str]:
     def shown(name: str) -> str:
         return format_value(row["others"].get(name), "") if name in row["others"] else "–"
 
-    interval = f"{shown('95 % from')} to {shown('95 % to')}" if "95 % to" in row["others"] else "–"
+    ends = row["interval"] or ()
+    interval = " to ".join(format_value(end, "") for end in ends) or UNDEFINED
     value = format_value(row["value"], row["unit"])
     return [row["title"], value, interval, shown("median"), shown("std"), str(row["n_clips"])]
 

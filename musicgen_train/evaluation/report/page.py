@@ -3,51 +3,24 @@
 from __future__ import annotations
 
 import json
-import math
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-
-from musicgen_train.data.audio import read_audio, replacing
+from musicgen_train.data.audio import replacing
 from musicgen_train.evaluation.measurement import Measurement
-from musicgen_train.evaluation.metrics_file import read_metrics
-from musicgen_train.evaluation.report.codec_report import codec_sections, fidelity_note
-from musicgen_train.evaluation.report.plots import (
-    brightest,
-    display_mel,
-    plot_chroma,
-    plot_curves,
-    plot_spectrogram,
-)
+from musicgen_train.evaluation.report.cards import make_cards
+from musicgen_train.evaluation.report.clip_scores import clip_table, score_columns, score_sections
+from musicgen_train.evaluation.report.codec_report import codec_sections
+from musicgen_train.evaluation.report.families import parse_name
+from musicgen_train.evaluation.report.gallery import Gallery
+from musicgen_train.evaluation.report.metric_tables import metric_groups
+from musicgen_train.evaluation.report.number_text import format_seconds
+from musicgen_train.evaluation.report.plots import plot_curves
+from musicgen_train.evaluation.report.results import measurements, read_results
 from musicgen_train.evaluation.report.training_runs import run_config, run_logs
-from musicgen_train.evaluation.report.verdicts import format_value, grade, summary, weak_points
-
-VERSION_TITLES = {
-    "reference": "Reference",
-    "reconstruction": "Through the codec",
-    "text": "From the text",
-    "melody_source": "Melody as the model gets it",
-    "melody": "From text and melody",
-    "untrained": "Untrained model, same text",
-    "generated": "Generated",
-}
-GROUP_TITLES = {
-    "codec": "Codec",
-    "lm": "Language model",
-    "fad": "Distance to real music (FAD over the judge's embedding)",
-    "kl": "What is heard, beside the real clip of the same text (KL over the judge's labels)",
-    "text": "Does it sound like the text?",
-    "chroma": "Does it follow the melody?",
-}
-ARROWS = {
-    "lower": ("↓", "lower is better"),
-    "higher": ("↑", "higher is better"),
-    "neither": ("", ""),
-}
+from musicgen_train.evaluation.report.verdicts import summary, weak_points
 
 
 def write_report(
@@ -62,44 +35,48 @@ def write_report(
 ) -> Path:
     """Turn the folder that evaluate.py wrote into `report_dir`/index.html and return its path.
 
-    `curves` are (title, run folder or metrics.csv of a Lightning CSVLogger), `configs` YAML by
-    name beside those of the run folders, `timings` seconds by stage. Everything
-    shown is copied, so the folder can be moved or sent.
+    curves: (title, run folder or metrics.csv of a Lightning CSVLogger); configs: YAML by name;
+    timings: seconds by stage. Everything shown is copied, so the folder can be moved or sent.
     """
     evaluation_dir, report_dir = Path(evaluation_dir), Path(report_dir)
     assert report_dir.resolve() != evaluation_dir.resolve(), f"both are {report_dir}"
-    results = read_metrics(evaluation_dir)
+    results = read_results(evaluation_dir)
     for folder in ("audio", "plots"):  # an earlier report's clips must not stay behind
         shutil.rmtree(report_dir / folder, ignore_errors=True)
     report_dir.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(evaluation_dir / "metrics.json", report_dir / "metrics.json")
-    page = _template().render(
+    rows, clips = measurements(results), results["clips"]
+    gallery = Gallery(evaluation_dir, report_dir)
+    columns = score_columns(rows, clips)
+    page = page_template("report.html.jinja").render(
         title=title,
         hint=hint,
-        cards=_cards(evaluation_dir, report_dir, results["clips"][:n_cards]),
+        cards=make_cards(clips[:n_cards], gallery),
+        scores=score_sections(columns, clips, gallery),
+        table=clip_table(columns, clips, gallery),
+        groups=metric_groups(rows, report_dir),
         curves=_curves(report_dir, curves),
         timings=[(name, format_seconds(spent)) for name, spent in (timings or {}).items()],
         configs=[*(configs or {}).items(), *_run_configs(curves)],
         codec=codec_sections(evaluation_dir, report_dir, results),
-        **_findings(results),
+        **_findings(results, rows),
     )
-    with replacing(report_dir / "index.html") as partial:
+    place = report_dir / "index.html"
+    with replacing(place) as partial:
         partial.write_text(page)
-    return report_dir / "index.html"
+    return place
 
 
-def _findings(results: dict[str, Any]) -> dict[str, Any]:
-    """What the page says of the figures in metrics.json."""
-    rows = [Measurement(**{**row, "value": _number(row["value"])}) for row in results["metrics"]]
-    return {
-        "subtitle": results["subtitle"],
-        "summary": summary(rows),
-        "weak": weak_points(rows, results["faults"]),
-        "groups": _groups(rows),
-        "judged": any(row.name.startswith(("fad", "kl", "text")) for row in rows),
-        "judge": judge_sentence(results["settings"].get("judge_training", {})),
-        **{key: _pretty(results[key]) for key in ("settings", "versions", "faults")},
-    }
+def page_template(name: str) -> Any:
+    """A page's template, all of whose values are escaped."""
+    import jinja2
+
+    folder = Path(__file__).parent / "templates"
+    loader = jinja2.FileSystemLoader(folder)
+    environment = jinja2.Environment(
+        loader=loader, autoescape=True, undefined=jinja2.StrictUndefined
+    )
+    return environment.get_template(name)
 
 
 def judge_sentence(training: Mapping[str, Any]) -> str:
@@ -113,115 +90,18 @@ def judge_sentence(training: Mapping[str, Any]) -> str:
     return f"On pieces of the demo corpus that it had not heard, it was right about: {listed}."
 
 
-def format_seconds(seconds: float) -> str:
-    """93.4 -> "1 min 33 s"."""
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest} s" if minutes else f"{seconds:.1f} s"
-
-
-def _template() -> Any:
-    import jinja2
-
-    folder = Path(__file__).parent / "templates"
-    loader = jinja2.FileSystemLoader(folder)
-    environment = jinja2.Environment(
-        loader=loader, autoescape=True, undefined=jinja2.StrictUndefined
-    )
-    return environment.get_template("report.html.jinja")
-
-
-def _cards(source: Path, report: Path, clips: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """One card per prompt, its audio copied and its pictures drawn."""
-    chroma_file = source / "chroma.npz"
-    chroma = dict(np.load(chroma_file, allow_pickle=False)) if chroma_file.is_file() else {}
-    return [_card(source, report, clip, chroma) for clip in clips]
-
-
-def _card(
-    source: Path, report: Path, clip: dict[str, Any], chroma: Mapping[str, np.ndarray]
-) -> dict[str, Any]:
-    card = {
-        "description": clip["description"] or clip["key"],
-        "wanted": [value for value in clip.get("wanted", {}).values() if value],
-        "versions": _versions(source, report, clip),
-        "chroma": "",
-        "chroma_note": "",
-    }
-    asked, heard = (chroma.get(f"{clip['key']}.{side}") for side in ("asked", "heard"))
-    if asked is not None and heard is not None:
-        picture = report / "plots" / "chroma" / f"{clip['key']}.png"
-        plot_chroma(torch.from_numpy(asked), torch.from_numpy(heard), picture)
-        card["chroma"] = picture.relative_to(report).as_posix()
-        agreement = clip.get("chroma_agreement")
-        if agreement is not None:
-            card["chroma_note"] = f"same dominant pitch class in {agreement:.0%} of the frames"
-    return card
-
-
-def _versions(source: Path, report: Path, clip: Mapping[str, Any]) -> list[dict[str, str]]:
-    """Copy and draw every version of a clip."""
-    versions, mels = [], {}
-    for kind, relative in clip["audio"].items():
-        target = report / "audio" / relative
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(source / "audio" / relative, target)
-        mels[kind] = display_mel(*read_audio(target))
-    tops = {kind: brightest(mel) for kind, mel in mels.items()}
-    if "fidelity" in clip:  # a copy is compared with its original: on one scale
-        tops = dict.fromkeys(tops, max(tops.values()))
-    for kind, relative in clip["audio"].items():
-        picture = (report / "plots" / relative).with_suffix(".png")
-        plot_spectrogram(mels[kind], tops[kind], picture)
-        versions.append(
-            {
-                "title": VERSION_TITLES.get(kind, kind),
-                "note": _note(clip, kind),
-                "audio": f"audio/{relative}",
-                "picture": picture.relative_to(report).as_posix(),
-            }
-        )
-    return versions
-
-
-def _note(clip: Mapping[str, Any], kind: str) -> str:
-    """What was measured or heard in one version of a clip."""
-    if "fidelity" in clip:
-        copied = kind == "reconstruction"
-        return fidelity_note(clip["fidelity"]) if copied else f"{clip['duration']:.1f} s"
-    labels = clip.get("heard", {}).get(kind)
-    return f"judge hears: {', '.join(labels.values())}" if labels else ""
-
-
-def _groups(rows: Sequence[Measurement]) -> list[dict[str, Any]]:
-    """Table rows under the title that the first part of their name stands for."""
-    groups: dict[str, list[dict[str, Any]]] = {}
-    for row in rows:
-        groups.setdefault(row.name.split(".")[0], []).append(_table_row(row))
-    return [{"title": GROUP_TITLES.get(name, name), "rows": rows} for name, rows in groups.items()]
-
-
-def _table_row(row: Measurement) -> dict[str, Any]:
-    position = row.position()
-    arrow, meaning = ARROWS[row.better]
-
-    def end(value: float | None) -> str:
-        return "–" if value is None else format_value(value, row.unit)
-
-    others = (f"{name}: {format_value(value, row.unit)}" for name, value in row.others.items())
+def _findings(results: Mapping[str, Any], rows: Sequence[Measurement]) -> dict[str, Any]:
+    """What the page says of the figures in metrics.json."""
+    judged, settings = any(parse_name(row.name).by_judge for row in rows), results["settings"]
     return {
-        "title": row.title,
-        "value": format_value(row.value, row.unit),
-        "arrow": arrow,
-        "arrow_meaning": meaning,
-        "good_end": end(row.good_end),
-        "good_end_is": row.good_end_is,
-        "bad_end": end(row.bad_end),
-        "bad_end_is": row.bad_end_is,
-        "percent": None if position is None else round(100 * position),
-        "grade": grade(row),
-        "others": " · ".join(others),
-        "n_clips": row.n_clips,
-        "n_vectors": row.n_vectors,
+        "subtitle": results["subtitle"],
+        "summary": summary(rows),
+        "weak": weak_points(rows, results["faults"]),
+        "judged": judged,
+        "biased": any(r.interval and not r.interval[0] <= r.value <= r.interval[1] for r in rows),
+        "judge": judge_sentence(settings.get("judge_training", {})) if judged else "",
+        "not_measured": settings.get("not_measured", {}),
+        **{key: _pretty(results[key]) for key in ("settings", "versions", "faults")},
     }
 
 
@@ -237,11 +117,6 @@ def _curves(report: Path, curves: Sequence[tuple[str, Path | str]]) -> list[dict
 def _run_configs(curves: Sequence[tuple[str, Path | str]]) -> list[tuple[str, str]]:
     found = [(title, run_config(path)) for title, path in curves]
     return [(title, text) for title, text in found if text is not None]
-
-
-def _number(value: float | None) -> float:
-    """JSON's null stands for a value that could not be computed."""
-    return math.nan if value is None else value
 
 
 def _pretty(value: object) -> str:

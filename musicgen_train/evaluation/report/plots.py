@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 GREY = "#8b929c"
 BLUE, ORANGE = "#3b82f6", "#f59e0b"
+SILENCE, DRAWN_RANGE = math.log(1e-5), 9.2  # nats: the floor of a log-mel; 80 dB
 PITCH_NAMES = ("C", "C♯", "D", "D♯", "E", "F", "F♯", "G", "G♯", "A", "A♯", "B")
 
 
@@ -27,8 +28,8 @@ def display_mel(wav: Tensor, sample_rate: int) -> Tensor:
 
 
 def brightest(mel: Tensor) -> float:
-    """The level that is drawn lightest: the highest, unless that is all but silence."""
-    return max(float(mel.max()), math.log(1e-2))
+    """The level that is drawn lightest: the highest, unless silence would then not be black."""
+    return max(float(mel.max()), SILENCE + DRAWN_RANGE)
 
 
 def plot_spectrogram(mel: Tensor, top: float, path: Path) -> None:
@@ -36,7 +37,7 @@ def plot_spectrogram(mel: Tensor, top: float, path: Path) -> None:
     from matplotlib.image import imsave
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    imsave(path, mel.numpy(), origin="lower", cmap="magma", vmin=top - 9.2, vmax=top)
+    imsave(path, mel.numpy(), origin="lower", cmap="magma", vmin=top - DRAWN_RANGE, vmax=top)
 
 
 def plot_chroma(asked: Tensor, heard: Tensor, path: Path) -> None:

@@ -4,13 +4,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from musicgen_train.evaluation.measurement import Measurement
+from musicgen_train.evaluation.report.families import parse_name
+from musicgen_train.evaluation.report.number_text import format_end, format_value, with_interval
 
 GOOD_SHARE, FAIR_SHARE = 0.6, 0.25  # of the way from the bad end to the good end
 NAMED_FILES = 5
+FAULTS = {  # in metrics.json -> in words
+    "silent": "silent",
+    "short": "shorter than 1 s",
+    "long": "longer than 1 min",
+    "non_finite": "with samples that are no numbers",
+}
 GOOD_MARGIN = 0.1  # relative gain over the bad end where no good end is known
+UNSURE = "unsure"  # the interval reaches from what would be good to what would be poor
 
 
 class Sentence(NamedTuple):
@@ -20,7 +30,7 @@ class Sentence(NamedTuple):
     grade: str
 
 
-SUMMARIES = {
+WHOLE_SENTENCES = {
     "codec.mel_distance": "Codec: mel distance to the original {value}, "
     "where an untrained codec of the same shape gives {bad_end}.",
     "codec.stft_distance": "Codec: STFT distance to the original {value}, "
@@ -30,34 +40,31 @@ SUMMARIES = {
     "codec.entropy_bitrate": "Codec: {bad_end} nominal; its codes, one at a time, carry {value}.",
     "lm.cross_entropy": "Language model: {value} per code on held-out music; "
     "guessing by how frequent each code is would cost {bad_end}.",
-    "fad.judge.text": "Generated music: FAD[judge] {value}, "
-    "where other real music has {good_end} and an untrained model {bad_end}.",
-    "text.instrument": "Instrument asked for and heard: {value} of the clips; "
-    "real music {good_end}, shuffled texts {bad_end}.",
-    "text.genre": "Genre asked for and heard: {value} of the clips; "
-    "real music {good_end}, shuffled texts {bad_end}.",
-    "chroma.argmax": "Melody followed in {value} of the frames; "
-    "the real music scores {good_end}, a shuffled melody {bad_end}.",
 }
-
-
-def format_value(value: float | None, unit: str) -> str:
-    """A number with its unit, as short as it can be read; None is what JSON made of a NaN."""
-    if value is None or not math.isfinite(value):
-        return "not measurable"
-    if unit == "share":
-        return f"{100 * value:.0f} %"
-    if abs(value) >= 100:
-        text = f"{value:.0f}"
-    elif abs(value) >= 10:
-        text = f"{value:.1f}"
-    else:
-        text = f"{value:.2f}" if abs(value) >= 0.1 or value == 0 else f"{value:.2g}"
-    return f"{text} {unit}".strip()
+HEADLINES = {  # metric or family -> what comes before both ends of the scale
+    "fad": "{music}: distance to real music, as {listener} hears it (FAD), is {value}",
+    "kl": "{music}: what {listener} hears in it differs from the real clip by {value} (KL)",
+    "clap": "{music}: agreement with its text (CLAP score) is {value}",
+    "text.instrument": "Instrument asked for and heard: {value} of the clips",
+    "text.genre": "Genre asked for and heard: {value} of the clips",
+    "chroma.argmax": "Same dominant pitch class as in {melody}: {value} of the frames",
+}
+HEADLINE_SYSTEMS = ("", "text")
 
 
 def grade(row: Measurement) -> str:
-    """good, fair or poor by the way made from the bad end; "" where there is nothing to judge."""
+    """good, fair, poor or unsure by the way made from the bad end; "" if nothing is to be judged.
+
+    A value is not called good whose interval reaches what is poor, nor poor if it reaches what
+    is good.
+    """
+    found = _grade(row)
+    ends = [end for end in row.interval or () if end is not None and math.isfinite(end)]
+    possible = {found, *(_grade(replace(row, value=end)) for end in ends)}
+    return UNSURE if {"good", "poor"} <= possible and math.isfinite(row.value) else found
+
+
+def _grade(row: Measurement) -> str:
     if row.better == "neither" or row.bad_end is None:
         return ""
     if not math.isfinite(row.value):
@@ -72,55 +79,83 @@ def grade(row: Measurement) -> str:
 
 def summary(rows: Sequence[Measurement]) -> list[Sentence]:
     """The headline figures in words, each beside both ends of its scale."""
-    chosen = [row for row in rows if row.name in SUMMARIES] or list(rows[:5])
+    chosen = [row for row in rows if _template(row)] or list(rows[:5])
     return [Sentence(_say(row), grade(row)) for row in chosen]
 
 
 def weak_points(rows: Sequence[Measurement], faults: Mapping[str, Any]) -> list[str]:
     """Every figure that is not good, worst first, and every set of clips with faults."""
-    order = {"poor": 0, "fair": 1}
-    weak = sorted((row for row in rows if grade(row) in order), key=lambda row: order[grade(row)])
-    return [_weakness(row) for row in weak] + fault_sentences(faults)
+    order = {"poor": 0, UNSURE: 1, "fair": 2}
+    graded = [(row, grade(row)) for row in rows]
+    weak = sorted((pair for pair in graded if pair[1] in order), key=lambda pair: order[pair[1]])
+    return [_weakness(row, found) for row, found in weak] + fault_sentences(faults)
 
 
 def fault_sentences(faults: Mapping[str, Any]) -> list[str]:
     """Every set of clips with faults, as metrics.json counts them, and the unreadable by name."""
     sentences = []
-    for name, counts in faults.items():
-        found = {kind: counts[kind] for kind in ("silent", "short", "non_finite") if counts[kind]}
-        if found:
-            listed = ", ".join(f"{count} {kind}" for kind, count in found.items())
-            sentences.append(f"{name}: {listed} of {counts['n_clips']} clips.")
-        if counts["unreadable"]:
-            lost = counts["unreadable"]
-            more = f" and {len(lost) - NAMED_FILES} more" if len(lost) > NAMED_FILES else ""
+    for kind, counts in faults.items():
+        suspect = {what: counts[key] for key, what in FAULTS.items() if counts[key]}
+        suspect |= {f"of {other}": names for other, names in counts["odd_ones"].items()}
+        for what, names in suspect.items():
             sentences.append(
-                f"{name}: {len(lost)} unreadable, left out: {', '.join(lost[:NAMED_FILES])}{more}."
+                f"{kind}: {len(names)} of {counts['n_clips']} clips {what}: {_some(names)}."
             )
+        if lost := counts["unreadable"]:
+            said = [f"{name} ({reason})" for name, reason in lost.items()]
+            sentences.append(f"{kind}: {len(lost)} unreadable, left out: {_some(said)}.")
     return sentences
 
 
-def _ends(row: Measurement) -> dict[str, str]:
-    ends = {"value": row.value, "good_end": row.good_end, "bad_end": row.bad_end}
+def _some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - NAMED_FILES} more" if len(names) > NAMED_FILES else ""
+    return ", ".join(names[:NAMED_FILES]) + more
+
+
+def _texts(row: Measurement) -> dict[str, str]:
     return {
-        name: "–" if value is None else format_value(value, row.unit)
-        for name, value in ends.items()
+        "value": with_interval(row.value, row.interval, row.unit),
+        "good_end": format_end(row.good_end, row.unit),
+        "bad_end": format_end(row.bad_end, row.unit),
     }
 
 
+def _template(row: Measurement) -> str:
+    """The sentence of a headline figure, "" for others."""
+    if row.name in WHOLE_SENTENCES:
+        return WHOLE_SENTENCES[row.name]
+    name = parse_name(row.name)
+    lead = HEADLINES.get(name.metric) or HEADLINES.get(name.family, "")
+    return lead + "{ends}." if lead and name.system in HEADLINE_SYSTEMS else ""
+
+
 def _say(row: Measurement) -> str:
-    default = f"{row.title}: {{value}} (floor {{good_end}}, ceiling {{bad_end}})."
-    return SUMMARIES.get(row.name, default).format(**_ends(row))
+    name = parse_name(row.name)
+    known = ((row.good_end, row.good_end_is), (row.bad_end, row.bad_end_is))
+    ends = [f"{what}: {format_value(end, row.unit)}" for end, what in known if end is not None]
+    template = _template(row) or f"{row.title}: {{value}}{{ends}}."
+    return template.format(
+        music=name.source.music,
+        listener=name.listener,
+        melody="the real clip" if row.good_end is None else "the melody asked for",
+        ends="".join(f"; {end}" for end in ends),
+        **_texts(row),
+    )
 
 
-def _weakness(row: Measurement) -> str:
-    ends, position = _ends(row), row.position()
+def _weakness(row: Measurement, found: str) -> str:
+    texts, position = _texts(row), row.position()
     if not math.isfinite(row.value):
         return f"{row.title}: could not be measured."
+    if found == UNSURE:
+        return (
+            f"{row.title}: {texts['value']}: too unsure to call it better than "
+            f"{texts['bad_end']} ({row.bad_end_is}), or not; measure more clips."
+        )
     if position is None:
-        gain = "hardly better than" if grade(row) == "fair" else "no better than"
-        return f"{row.title}: {ends['value']}, {gain} {ends['bad_end']} ({row.bad_end_is})."
+        gain = "hardly better than" if found == "fair" else "no better than"
+        return f"{row.title}: {texts['value']}, {gain} {texts['bad_end']} ({row.bad_end_is})."
     return (
-        f"{row.title}: {ends['value']}, only {100 * position:.0f} % of the way from "
-        f"{ends['bad_end']} ({row.bad_end_is}) to {ends['good_end']} ({row.good_end_is})."
+        f"{row.title}: {texts['value']}, only {100 * position:.0f} % of the way from "
+        f"{texts['bad_end']} ({row.bad_end_is}) to {texts['good_end']} ({row.good_end_is})."
     )

@@ -1,0 +1,94 @@
+"""The clips of an evaluation on disk, and whose they are."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from musicgen_train.data.audio import replacing
+from musicgen_train.errors import UserError
+from musicgen_train.evaluation.clips import Clip, ClipFile, write_clip
+from musicgen_train.evaluation.ranks import Ranks
+from musicgen_train.formats.files import read_json
+
+
+class ClipFolder:
+    """`audio/KIND/NAME.flac`, and in `work` the figures of each batch, written after its clips.
+
+    So a batch with figures is whole, and an evaluation that was killed makes the others only.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.work = root / "work"
+
+    def open(self, request: Mapping[str, Any], ranks: Ranks) -> None:
+        """Begin, or go on with, the evaluation of `request`; another one's clips are not touched.
+
+        request: all that decides how the clips sound, as plain values. One process does it, and
+        the others make sure that they see the same folder.
+        """
+        if ranks.first:
+            self._open(request)
+        ranks.wait()
+        if not (self.root / "request.json").is_file():
+            raise UserError(
+                f"output_dir={self.root} is not on a file system that all processes see; name "
+                "one that is"
+            )
+
+    def _open(self, request: Mapping[str, Any]) -> None:
+        self.work.mkdir(parents=True, exist_ok=True)
+        for left in (*self.work.glob(".*.tmp"), *self.root.glob("audio/**/.*.tmp")):
+            left.unlink()  # of a run that was killed
+        place, asked = self.root / "request.json", json.loads(json.dumps(request))
+        if place.is_file():
+            found = read_json(place)
+            if others := [name for name in asked if found.get(name) != asked[name]]:
+                raise UserError(
+                    f"{self.root} holds the clips of another evaluation ("
+                    + ", ".join(f"{n}: {found.get(n)}, now {asked[n]}" for n in others)
+                    + "); take another output_dir, or delete that one"
+                )
+        with replacing(place) as partial:
+            partial.write_text(json.dumps(asked, indent=1))
+
+    def place(self, kind: str, name: str) -> Path:
+        """Where a clip is, or will be."""
+        return self.root / "audio" / kind / f"{name}.flac"
+
+    def files(self, kind: str, names: Sequence[str]) -> list[ClipFile]:
+        """The clips of a kind."""
+        return [ClipFile(name, self.place(kind, name)) for name in names]
+
+    def has(self, kind: str, names: Sequence[str]) -> bool:
+        """Whether a batch is whole: its figures and all its clips."""
+        clips = (self.place(kind, name).is_file() for name in names)
+        return self._figures(kind, names).is_file() and all(clips)
+
+    def write(
+        self,
+        kind: str,
+        names: Sequence[str],
+        wavs: Tensor,
+        sample_rate: int,
+        figures: Mapping[str, np.ndarray],
+    ) -> None:
+        """Write a batch of clips [n, C, N], and then its figures."""
+        for name, wav in zip(names, wavs, strict=True):
+            write_clip(self.place(kind, name), Clip(name, wav, sample_rate))
+        with replacing(self._figures(kind, names)) as partial, partial.open("wb") as file:
+            np.savez(file, allow_pickle=False, **figures)
+
+    def figures(self, kind: str, names: Sequence[str]) -> dict[str, np.ndarray]:
+        """The figures of a batch."""
+        with np.load(self._figures(kind, names), allow_pickle=False) as stored:
+            return dict(stored)
+
+    def _figures(self, kind: str, names: Sequence[str]) -> Path:
+        return self.work / f"{kind}-{names[0].replace('/', '-')}.npz"

@@ -1,0 +1,123 @@
+"""What the names of metrics stand for: family, listener or kind, and the system measured."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class System(NamedTuple):
+    """A source of music that is measured."""
+
+    music: str
+    kind: str  # of its clips
+    short: str
+
+
+FROM_TEXT = System("Music from text", "text", "from text")
+WITH_MELODY = System("Music from text and melody", "melody", "text and melody")
+ROUND_TRIP = System("Real music through the codec", "reconstruction", "codec round trip")
+SYSTEMS = {  # by the last part of a metric's name
+    "": System("Generated music", "generated", "generated"),
+    "text": FROM_TEXT,
+    "melody": WITH_MELODY,
+    "with_melody": WITH_MELODY,
+    "round_trip": ROUND_TRIP,
+}
+SYSTEMS_OF_FAMILY = {"codec": ROUND_TRIP, "text": FROM_TEXT}  # where the name does not say
+LISTENERS = {
+    "vggish": "VGGish",
+    "clap": "CLAP",
+    "passt": "PaSST",
+    "mert": "MERT",
+    "judge": "the judge",
+    "codec": "the codec",
+}
+FAD_TITLE = "How far from real music (FAD), as {listener} hears it"
+VARIETY_TITLE = "As good and as varied as real music? As {listener} hears it"
+GROUP_TITLES = {  # families of one title stand in one table
+    "codec": "Codec",
+    "lm": "Language model",
+    "fad": FAD_TITLE,
+    "fad_inf": FAD_TITLE,
+    "kad": "How far from real music (KAD), as {listener} hears it",
+    "density": VARIETY_TITLE,
+    "coverage": VARIETY_TITLE,
+    "kl": "What is heard, beside the real clip of the same name (KL over the labels of {listener})",
+    "clap": "Does it sound like the text? (CLAP)",
+    "text": "Are the instrument and genre of the text heard?",
+    "chroma": "Does it follow the melody?",
+    "aesthetics": "How it is rated (Audiobox Aesthetics)",
+}
+HEARD_FAMILIES = ("fad", "fad_inf", "kad", "density", "coverage", "kl")  # named with a listener
+SHORT_NAMES = {
+    "fad": "FAD",
+    "fad_inf": "FAD∞",
+    "kad": "KAD",
+    "density": "Density",
+    "coverage": "Coverage",
+    "kl": "KL",
+    "clap": "CLAP score",
+    "chroma.argmax": "Pitch class",
+    "chroma.cosine": "Chroma cosine",
+    "text.instrument": "Instrument",
+    "text.genre": "Genre",
+    "codec.mel_distance": "Mel distance",
+    "codec.si_sdr": "SI-SDR",
+    "codec.stft_distance": "STFT distance",
+    "codec.loudness_difference": "Loudness",
+    "codec.usage": "Codebook usage",
+    "codec.perplexity": "Perplexity",
+    "codec.bitrate": "Bitrate",
+    "codec.entropy_bitrate": "Entropy bitrate",
+    "lm.cross_entropy": "Cross entropy",
+}
+
+
+class MetricName(NamedTuple):
+    """fad.vggish.text: family, then listener or kind, then system; the latter may be ""."""
+
+    family: str
+    detail: str
+    system: str
+
+    @property
+    def metric(self) -> str:
+        """The name without the system: figures of one metric share a scale."""
+        return ".".join(filter(None, (self.family, self.detail)))
+
+    @property
+    def listener(self) -> str:
+        """Who heard the clips, in words; "" where the name does not say."""
+        heard = self.family in HEARD_FAMILIES
+        return LISTENERS.get(self.detail, self.detail) if heard else ""
+
+    @property
+    def by_judge(self) -> bool:
+        """Whether the figure rests on the judge that this project ships."""
+        return self.family == "text" or (self.family in HEARD_FAMILIES and self.detail == "judge")
+
+    @property
+    def group_title(self) -> str:
+        """Title of the table in which the figure stands."""
+        return GROUP_TITLES.get(self.family, self.family).format(listener=self.listener)
+
+    @property
+    def short(self) -> str:
+        """A few characters for the head of a column: FAD VGGish."""
+        if self.metric in SHORT_NAMES:
+            return SHORT_NAMES[self.metric]
+        detail = self.listener.removeprefix("the ") or self.detail.replace("_", " ")
+        return f"{SHORT_NAMES.get(self.family, self.family)} {detail}".strip()
+
+    @property
+    def source(self) -> System:
+        """What was measured."""
+        unsaid = SYSTEMS_OF_FAMILY.get(self.family, SYSTEMS[""])
+        return SYSTEMS[self.system] if self.system else unsaid
+
+
+def parse_name(name: str) -> MetricName:
+    """The parts of a measurement's name."""
+    family, *rest = name.split(".")
+    system = rest.pop() if rest and rest[-1] in SYSTEMS else ""
+    return MetricName(family, ".".join(rest), system)
