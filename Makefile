@@ -33,6 +33,7 @@ bench: $(STAMP)
 	$(BIN)/python -m benchmarks.codec
 	$(BIN)/python -m benchmarks.generate
 	$(BIN)/python -m benchmarks.data
+	$(BIN)/python -m benchmarks.evaluation --quick
 
 clean:
 	rm -rf .venv runs/demo build dist *.egg-info .pytest_cache .ruff_cache
