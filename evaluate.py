@@ -9,6 +9,7 @@ python evaluate.py ckpt=CODEC reference=DIR output_dir=DIR
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -38,7 +39,6 @@ REQUESTS = (
     {"generated", "reference"},
     {"generated", "reference", "texts"},
 )
-ACCELERATORS = ("auto", "cpu", "gpu", "cuda")
 # Where and how fast it is computed does not change a number, and is no part of the record.
 NOT_RECORDED = (
     "accelerator", "devices", "num_nodes", "num_threads", "cache_dir", "output_dir", "report",
@@ -63,7 +63,7 @@ def main(cfg: DictConfig) -> None:
     settings: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
     settings = {name: value for name, value in settings.items() if name not in NOT_RECORDED}
     ranks, device = launch(cfg)
-    stages, output_dir = Stages(shown=ranks.first), Path(cfg.output_dir)
+    stages, output_dir = Stages(shown=ranks.first), Path(str(cfg.output_dir))
     measured = evaluator(cfg)(cfg, settings, stages, ranks, device)
     if not ranks.first:
         return
@@ -101,6 +101,10 @@ def launch(cfg: DictConfig) -> tuple[Ranks, torch.device]:
         return Ranks(), torch.device("cuda" if on_gpu else "cpu")
     if cfg.devices == -1 and not on_gpu:
         raise UserError("devices=-1 means every GPU, and there is none here; give a number")
+    there = torch.cuda.device_count() if on_gpu else os.cpu_count() or 1
+    if cfg.devices > there:
+        what = "GPUs" if on_gpu else "cores"
+        raise UserError(f"devices={cfg.devices}: this machine has {there} {what}; take no more")
     import lightning
 
     fabric = lightning.Fabric(
@@ -130,6 +134,10 @@ def write_page(cfg: DictConfig, output_dir: Path, stages: Stages) -> Path:
 
 def check_request(cfg: DictConfig) -> None:
     """Refuse what cannot be meant, before anything heavy is loaded."""
+    from omegaconf import OmegaConf
+
+    from musicgen_train.evaluation.settings import check_settings
+
     if cfg.get("output_dir", None) is None:
         raise UserError("output_dir is missing; give output_dir=…")
     inputs = ("ckpt", "dataset", "generated", "reference", "texts", "melodies")
@@ -142,45 +150,19 @@ def check_request(cfg: DictConfig) -> None:
     for name in ("dataset", "generated", "reference", "melodies"):
         if cfg[name] and not Path(cfg[name]).is_dir():
             raise UserError(f"no such folder: {name}={cfg[name]}; check the path")
-    check_numbers(cfg)
     for name in ("reference", "generated", "melodies"):
-        if cfg[name] and Path(cfg.output_dir).resolve().is_relative_to(Path(cfg[name]).resolve()):
+        if cfg[name] and Path(str(cfg.output_dir)).resolve().is_relative_to(
+            Path(cfg[name]).resolve()
+        ):
             raise UserError(
                 f"output_dir={cfg.output_dir} lies in {name}={cfg[name]}: its clips would count "
                 "as music the next time; take another folder"
             )
-    check_plan(cfg)
+    check_settings(OmegaConf.to_container(cfg, resolve=True))  # type: ignore[arg-type]
     for path in cfg.curves.values():
         run_logs(path)
     if cfg.timings:
         read_timings(cfg.timings)
-
-
-def check_plan(cfg: DictConfig) -> None:
-    """Refuse names that nobody knows, and processes that there cannot be."""
-    read_protocol(cfg)
-    if cfg.accelerator not in ACCELERATORS:
-        known = ", ".join(ACCELERATORS)
-        raise UserError(f"accelerator={cfg.accelerator}: choose of {known}")
-    whole = isinstance(cfg.devices, int) and isinstance(cfg.num_nodes, int)
-    if not whole or not (cfg.devices == -1 or cfg.devices > 0) or cfg.num_nodes < 1:
-        raise UserError(
-            f"devices={cfg.devices} num_nodes={cfg.num_nodes}: use whole numbers from 1 on, "
-            "or devices=-1 for every GPU"
-        )
-
-
-def check_numbers(cfg: DictConfig) -> None:
-    """Refuse numbers that make no clips."""
-    numbers = isinstance(cfg.n_clips, int) and isinstance(cfg.duration, int | float)
-    if not numbers or cfg.n_clips < 2 or not 0 < cfg.duration < 3600:
-        raise UserError(
-            f"n_clips={cfg.n_clips} duration={cfg.duration}: "
-            "use at least 2 clips and a positive duration"
-        )
-    size = cfg.sampling.batch_size
-    if not isinstance(size, int) or size < 1:
-        raise UserError(f"sampling.batch_size={size}: use a whole number from 1 on")
 
 
 def preparation(
@@ -211,21 +193,32 @@ def evaluation_of(
     cfg: DictConfig, listeners: Listeners, settings: dict, stages: Stages, ranks: Ranks
 ) -> Evaluation:
     """What every evaluation by listening needs."""
+    from musicgen_train.data.audio import writing
     from musicgen_train.evaluation.embedders.weights import weights_folder
     from musicgen_train.evaluation.heard_cache import HeardCache
     from musicgen_train.evaluation.measuring import Evaluation
 
-    cache = HeardCache(Path(cfg.cache_dir or weights_folder().parent / "heard"))
-    output_dir = Path(cfg.output_dir)
+    cache = HeardCache(Path(str(cfg.cache_dir or weights_folder().parent / "heard")))
+    output_dir = Path(str(cfg.output_dir))
+    for folder in (output_dir, cache.folder):
+        with writing(folder):
+            folder.mkdir(parents=True, exist_ok=True)
     return Evaluation(output_dir, listeners, cache, settings, stages, ranks, cfg.n_cards)
 
 
 def read_model(cfg: DictConfig, device: torch.device) -> Parts:
-    """The parts of a model on its device, ready to generate."""
+    """The parts of a model on its device, ready to generate clips of the duration asked for."""
     from musicgen_train.evaluation.sampling import Parts
     from musicgen_train.formats import load_musicgen
+    from musicgen_train.generation_params import frames_in
 
     model = load_musicgen(cfg.ckpt)
+    if cfg.duration > model.max_duration:
+        raise UserError(
+            f"duration={cfg.duration} is more than the {model.max_duration:g} s that {cfg.ckpt} "
+            "was trained on; evaluate clips of that length at most"
+        )
+    frames_in(cfg.duration, model.frame_rate)
     parts = Parts(model.codec, model.lm, model.text_encoder, model.chroma)
     return parts.to(device).prepare()
 
@@ -315,7 +308,7 @@ def measure_codec(
         inputs = folder_inputs(codec, Path(cfg.reference))
     else:
         inputs = dataset_inputs(codec, cfg.dataset, cfg.n_clips, cfg.duration, cfg.splits)
-    return evaluate_codec(codec, inputs, Path(cfg.output_dir), settings, stages, cfg.n_cards)
+    return evaluate_codec(codec, inputs, Path(str(cfg.output_dir)), settings, stages, cfg.n_cards)
 
 
 def print_codec(output_dir: Path) -> None:

@@ -1,4 +1,4 @@
-"""The one error that is shown to users without a traceback, and the decorator that shows it."""
+"""The one error that is shown to users without a traceback, and how it is made and shown."""
 
 import functools
 import sys
@@ -11,6 +11,11 @@ R = TypeVar("R")
 
 class UserError(ValueError):
     """Something the user can mend; its message is one line that names the thing and the remedy."""
+
+
+def reason_of(error: Exception) -> str:
+    """The first line of what an error of another library says, or the name of its kind."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def exit_on_user_error(main: Callable[P, R]) -> Callable[P, R]:

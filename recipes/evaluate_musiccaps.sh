@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The evaluation of the MusicGen paper and model cards: generate 10 s for every caption of MusicCaps
+# The evaluation of MusicGen's model cards: generate 10 s for every caption of MusicCaps
 # and measure against MusicCaps' own audio, as audiocraft does and as we would publish.
 #
 #   bash recipes/evaluate_musiccaps.sh CSV AUDIO_DIR CHECKPOINT [OUT [OVERRIDE…]]
@@ -25,7 +25,7 @@
 #   small       4.88          1.42      0.27
 #   medium      5.14          1.38      0.28
 #   large       5.48          1.37      0.28
-#   melody      4.93          1.41      0.27
+# (melody has 4.93, 1.41 and 0.27 with the melodies of the references, which this recipe does not give.)
 # We call it the same if small has FAD 4.9 ± 0.2, KL 1.42 ± 0.03 and CLAP 0.27 ± 0.01. Your audio is
 # part of the result: see in manifest.json which clips lack, and which are short.
 #

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from musicgen_train.errors import UserError
+from musicgen_train.errors import UserError, reason_of
 
 _MUSICGENS = ("musicgen", "musicgen_melody")  # model types of transformers with a T5 inside
 _T5_BESIDE = ("config.json", "tokenizer*", "spiece.model", "special_tokens_map.json")
@@ -154,9 +154,8 @@ def load_t5(name_or_path: str) -> tuple[Any, Any]:
     except UserError:
         raise
     except Exception as error:  # whatever transformers stumbles over in a stranger's files
-        reason = (str(error).strip().splitlines() or [""])[0] or type(error).__name__
         raise UserError(
-            f"text encoder {name_or_path!r} cannot be loaded ({reason[:300]}): {_REMEDY}"
+            f"text encoder {name_or_path!r} cannot be loaded ({reason_of(error)[:300]}): {_REMEDY}"
         ) from error
 
 

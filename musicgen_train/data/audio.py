@@ -29,13 +29,16 @@ _BLOCK = 1 << 16  # libsndfile's Vorbis encoder overflows its stack on one very 
 
 
 def read_audio(
-    path: str | Path, start: float = 0.0, duration: float | None = None
+    path: str | Path, start: float = 0.0, duration: float | None = None, finite: bool = True
 ) -> tuple[Tensor, int]:
-    """Decode a file, or `duration` seconds of it from `start`: -> (wav [C, N] float32, rate)."""
+    """Decode a file, or `duration` seconds of it from `start`: -> (wav [C, N] float32, rate).
+
+    finite: refuse samples that are NaN or infinite.
+    """
     file = AudioFile(path)
     wanted = None if duration is None else round(duration * file.sample_rate)
     blocks, n_samples = [], 0
-    for block in file.blocks(first=round(start * file.sample_rate)):
+    for block in file.blocks(first=round(start * file.sample_rate), finite=finite):
         blocks.append(block)
         n_samples += block.shape[1]
         if wanted is not None and n_samples >= wanted:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from musicgen_train.data.audio import replacing
@@ -79,16 +80,29 @@ class ClipFolder:
         sample_rate: int,
         figures: Mapping[str, np.ndarray],
     ) -> None:
-        """Write a batch of clips [n, C, N], and then its figures."""
+        """Write a batch of clips [n, C, N], and then its figures.
+
+        Samples that are not finite become 0 in the files, so figures tell which clips had some.
+        """
+        broken = ~torch.isfinite(wavs).all(-1).all(-1)
         for name, wav in zip(names, wavs, strict=True):
             write_clip(self.place(kind, name), Clip(name, wav, sample_rate))
         with replacing(self._figures(kind, names)) as partial, partial.open("wb") as file:
-            np.savez(file, allow_pickle=False, **figures)
+            np.savez(file, allow_pickle=False, non_finite=broken.numpy(), **figures)
 
     def figures(self, kind: str, names: Sequence[str]) -> dict[str, np.ndarray]:
         """The figures of a batch."""
         with np.load(self._figures(kind, names), allow_pickle=False) as stored:
             return dict(stored)
+
+    def non_finite(self, kind: str, batches: Sequence[Sequence[str]]) -> list[str]:
+        """Clips of which not every sample was a finite number."""
+        return [
+            name
+            for names in batches
+            for name, broken in zip(names, self.figures(kind, names)["non_finite"], strict=True)
+            if broken
+        ]
 
     def _figures(self, kind: str, names: Sequence[str]) -> Path:
         return self.work / f"{kind}-{names[0].replace('/', '-')}.npz"

@@ -84,6 +84,7 @@ class ClipFile(NamedTuple):
 
     name: str
     path: Path
+    track: str = ""  # clips of one track resemble each other; "" where it is not known
 
 
 def find_clips(folder: Path | str) -> list[Path]:

@@ -16,7 +16,7 @@ from musicgen_train.evaluation.clip_folder import ClipFolder
 from musicgen_train.evaluation.clips import ClipFile, clip_files
 from musicgen_train.evaluation.comparison import Comparison, Prompt, System
 from musicgen_train.evaluation.held_out import Segment
-from musicgen_train.evaluation.making import generated, make_clips
+from musicgen_train.evaluation.making import batches, generated, make_clips
 from musicgen_train.evaluation.measurement import Measurement
 from musicgen_train.evaluation.measuring import Evaluation, hear_sets, write_results
 from musicgen_train.evaluation.sampling import Parts, Sampling
@@ -43,12 +43,17 @@ def evaluate_folders(
     prompts: Mapping[str, Prompt],
     evaluation: Evaluation,
     with_melody: bool = False,
+    non_finite: Sequence[str] = (),
 ) -> list[Measurement]:
-    """Compare clips with a folder of real music; clips of one name are compared in pairs."""
+    """Compare clips with a folder of real music; clips of one name are compared in pairs.
+
+    non_finite: clips whose samples were not all numbers before they were written.
+    """
     real = clip_files(reference)
     heard = hear_sets({"generated": ours, "reference": real}, evaluation)
     if heard is None:
         return []
+    heard["generated"].faults.non_finite.extend(non_finite)
     title = "generated from text and melody" if with_melody else "generated"
     comparison = Comparison(
         [System("", title, heard["generated"])],
@@ -88,9 +93,10 @@ def evaluate_texts(
     kind = generated("generated", "Generating", parts, prompts, duration, sampling, with_melody)
     rate, size = parts.codec.sample_rate, sampling.batch_size
     make_clips([kind], folder, rate, size, ranks, evaluation.stages)
+    broken = folder.non_finite("generated", batches(kind, size))
     ours = folder.files("generated", [prompt.name for prompt in prompts])
     asked = {p.name: Prompt(p.description, chroma=p.chroma) for p in prompts}
-    return evaluate_folders(ours, reference, asked, evaluation, with_melody)
+    return evaluate_folders(ours, reference, asked, evaluation, with_melody, broken)
 
 
 def text_prompts(parts: Parts, texts: Mapping[str, str], melodies: Path | None) -> list[Segment]:

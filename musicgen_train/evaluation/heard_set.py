@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
@@ -13,7 +13,8 @@ from musicgen_train.errors import UserError
 from musicgen_train.evaluation.clips import ClipFaults, ClipFile
 from musicgen_train.evaluation.embedders.embedder import Embedder
 from musicgen_train.evaluation.embedders.facts import ClipFacts, FactsEmbedder
-from musicgen_train.evaluation.heard_cache import HeardCache, digest_of
+from musicgen_train.evaluation.embedders.identity import sha256_of
+from musicgen_train.evaluation.heard_cache import HeardCache
 from musicgen_train.evaluation.metrics.clip_vectors import ClipVectors
 
 FACTS = FactsEmbedder()
@@ -23,6 +24,7 @@ class Vectors(NamedTuple):
     """The windows of all clips of a set in one array, mapped from disk."""
 
     clips: ClipVectors
+    tracks: ClipVectors  # the same vectors, those of one track as if it were one clip
     names: list[str]  # of the clips, in their order; those without a window are not among them
     without: list[str]  # clips that gave no window
 
@@ -36,6 +38,7 @@ class HeardSet:
         self.unreadable: dict[str, str] = {}
         self._digests: dict[str, str] = {}
         self._paths = {file.name: file.path for file in files}
+        self._tracks = {file.name: file.track or file.name for file in files}
         for file in files:
             self._add(file)
         if not self._digests:
@@ -44,7 +47,7 @@ class HeardSet:
 
     def _add(self, file: ClipFile) -> None:
         try:
-            digest = digest_of(file.path)
+            digest = sha256_of(file.path)
         except OSError as error:
             self.unreadable[file.name] = f"cannot be opened ({error.strerror})"
             return
@@ -95,9 +98,10 @@ class HeardSet:
     def vectors(self, embedder: Embedder, folder: Path) -> Vectors:
         """Every window of every clip, written to a file in `folder` and mapped into memory."""
         lengths, names, without, dim = [], [], [], 0
+        by_track: dict[str, int] = {}
         path = folder / f"{embedder.name}-{len(list(folder.iterdir()))}.f32"
         with path.open("wb") as file:
-            for name in self.names:
+            for name in sorted(self.names, key=self._first_of_track):
                 values = self.arrays(embedder, name)["vectors"]
                 if not len(values):
                     without.append(name)
@@ -105,6 +109,8 @@ class HeardSet:
                 file.write(np.ascontiguousarray(values, np.float32).tobytes())
                 lengths.append(len(values))
                 names.append(name)
+                track = self._tracks[name]
+                by_track[track] = by_track.get(track, 0) + len(values)
                 dim = values.shape[1]
         if not names:
             raise UserError(
@@ -112,4 +118,13 @@ class HeardSet:
                 "shorter than one of its windows; give longer clips"
             )
         values = np.memmap(path, np.float32, "r", shape=(sum(lengths), dim))
-        return Vectors(ClipVectors(values, lengths), names, without)
+        clips, tracks = ClipVectors(values, lengths), ClipVectors(values, [*by_track.values()])
+        return Vectors(clips, tracks, names, without)
+
+    @cached_property
+    def _first_of_track(self) -> Callable[[str], int]:
+        """The place of the first clip of a clip's track: sorted by it, tracks stand together."""
+        first: dict[str, int] = {}
+        for place, name in enumerate(self.names):
+            first.setdefault(self._tracks[name], place)
+        return lambda name: first[self._tracks[name]]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
@@ -13,15 +13,17 @@ from musicgen_train.codec.encodec import Encodec
 from musicgen_train.codec.stereo import StereoCodec
 from musicgen_train.conditioning.chroma import ChromaExtractor
 from musicgen_train.errors import UserError
+from musicgen_train.evaluation.embedders.aesthetics import load_aesthetics
+from musicgen_train.evaluation.embedders.clap import ClapEmbedder, load_clap
 from musicgen_train.evaluation.embedders.codec_latents import CodecEmbedder
 from musicgen_train.evaluation.embedders.embedder import Embedder
 from musicgen_train.evaluation.embedders.judge import load_judge
 from musicgen_train.evaluation.embedders.judge_embedder import JudgeEmbedder
 from musicgen_train.evaluation.embedders.melody import ChromaEmbedder
+from musicgen_train.evaluation.embedders.mert import load_mert
+from musicgen_train.evaluation.embedders.passt_embedder import load_passt
+from musicgen_train.evaluation.embedders.vggish import load_vggish
 from musicgen_train.evaluation.protocol import METRICS, Protocol
-
-if TYPE_CHECKING:
-    from musicgen_train.evaluation.embedders.clap import ClapEmbedder
 
 DISTANCES = ("fad", "kad", "coverage")
 MELODY_RATE = 32_000  # samples/s at which chroma is heard where no model says another
@@ -86,7 +88,8 @@ def load_listeners(
     weights: paths by name, None for those that are downloaded. check: refuse weights other than
     the published ones. codec, chroma: those of the model that is evaluated, if there is one.
     """
-    load = cache(_loader(protocol, weights, check, codec, "clap" in metrics, device))
+    loaders = _loaders(protocol, weights, check, codec, "clap" in metrics, device)
+    load = cache(lambda name: loaders[name]())  # who listens for two metrics is there once
     found = Listeners(protocol, metrics, left_out)
     if any(name in metrics for name in DISTANCES):
         found.embedders = [load(name) for name in protocol.embedders]
@@ -99,48 +102,36 @@ def load_listeners(
     if "aesthetics" in metrics:
         found.aesthetics = load("aesthetics")
     if "chroma" in metrics:
-        found.chroma = ChromaEmbedder(chroma or ChromaExtractor(MELODY_RATE), device)
+        found.chroma = ChromaEmbedder(
+            chroma or ChromaExtractor(MELODY_RATE), device, protocol.compat
+        )
     return found
 
 
-def _loader(
+def _loaders(
     protocol: Protocol,
     weights: Mapping[str, Any],
     check: bool,
     codec: Encodec | StereoCodec | None,
     with_text: bool,
     device: str | torch.device,
-) -> Callable[[str], Any]:
-    """A function that loads an embedder by its name."""
-    compat = protocol.compat
+) -> dict[str, Callable[[], Any]]:
+    """How to load each embedder."""
+    compat, tokenizer = protocol.compat, weights.get("clap_tokenizer")
+    return {
+        "vggish": lambda: load_vggish(weights["vggish"], check, compat, device),
+        "passt": lambda: load_passt(weights["passt"], check, compat=compat, device=device),
+        "clap": lambda: load_clap(weights["clap"], check, tokenizer, compat, device, with_text),
+        "mert": lambda: load_mert(weights["mert"], check, device=device),
+        "aesthetics": lambda: load_aesthetics(weights["aesthetics"], device),
+        "codec": lambda: _codec_embedder(codec, device),
+        "judge": lambda: JudgeEmbedder(load_judge(weights["judge"]), device),
+    }
 
-    def load(name: str) -> Any:
-        if name == "vggish":
-            from musicgen_train.evaluation.embedders.vggish import load_vggish
 
-            return load_vggish(weights["vggish"], check, compat, device)
-        if name == "passt":
-            from musicgen_train.evaluation.embedders.passt_embedder import load_passt
-
-            return load_passt(weights["passt"], check, compat=compat, device=device)
-        if name == "clap":
-            from musicgen_train.evaluation.embedders.clap import load_clap
-
-            tokenizer = weights["clap_tokenizer"]
-            return load_clap(weights["clap"], check, tokenizer, compat, device, text=with_text)
-        if name == "mert":
-            from musicgen_train.evaluation.embedders.mert import load_mert
-
-            return load_mert(weights["mert"], check, device=device)
-        if name == "aesthetics":
-            from musicgen_train.evaluation.embedders.aesthetics import load_aesthetics
-
-            return load_aesthetics(weights["aesthetics"], device=device)
-        if name == "codec":
-            if codec is None:
-                raise UserError("embedders=[codec] needs the codec of a model: give ckpt=MODEL")
-            return CodecEmbedder(codec.mono if isinstance(codec, StereoCodec) else codec, device)
-        assert name == "judge", name
-        return JudgeEmbedder(load_judge(weights["judge"]), device)
-
-    return load
+def _codec_embedder(
+    codec: Encodec | StereoCodec | None, device: str | torch.device
+) -> CodecEmbedder:
+    if codec is None:
+        raise UserError("embedders=[codec] needs the codec of a model: give ckpt=MODEL")
+    return CodecEmbedder(codec.mono if isinstance(codec, StereoCodec) else codec, device)

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from musicgen_train.data.audio import AudioError, read_audio
 from musicgen_train.evaluation.embedders.embedder import Embedder
-from musicgen_train.evaluation.heard_cache import HeardCache, digest_of
+from musicgen_train.evaluation.embedders.identity import sha256_of
+from musicgen_train.evaluation.heard_cache import HeardCache
 from musicgen_train.evaluation.ranks import Ranks
 
 THREADS = 4  # decode and resample while the embedders work
@@ -68,14 +69,16 @@ def _prepare_ahead(
 
 def _prepare(embedders: Sequence[Embedder], path: Path, cache: HeardCache) -> _Prepared:
     try:
-        digest = digest_of(path)
+        digest = sha256_of(path)
     except OSError:  # such a file has no bytes to be known by; whoever asks for it is told why
         return _Prepared("", [], "")
-    missing = [embedder for embedder in embedders if cache.read(embedder, digest) is None]
+    # What was unreadable is tried again: the fault may have been this machine's.
+    known = {e: cache.read(e, digest) for e in embedders}
+    missing = [e for e, heard in known.items() if heard is None or heard.unreadable]
     if not missing:
         return _Prepared(digest, [], "")
     try:
-        wav, rate = read_audio(path)
+        wav, rate = read_audio(path, finite=False)
     except AudioError as error:
         return _Prepared(digest, [(e, Tensor()) for e in missing], error.reason)
     return _Prepared(digest, [(e, e.prepare(wav, rate)) for e in missing], "")

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from musicgen_train.data.loudness import normalize_audio
 from musicgen_train.evaluation.clip_folder import ClipFolder
+from musicgen_train.evaluation.clips import SILENCE_RMS
 from musicgen_train.evaluation.held_out import Segment
 from musicgen_train.evaluation.metrics.codec_metrics import code_counts, si_sdr
 from musicgen_train.evaluation.metrics.spectral_distance import mel_distance
@@ -141,11 +142,14 @@ def round_trips(name: str, title: str, parts: Parts, segments: Sequence[Segment]
     def make(batch: Sequence[Segment], first: int, progress: Progress) -> tuple[Tensor, Figures]:
         wavs = torch.stack([segment.read() for segment in batch])
         copies, found = wavs, dict[str, Tensor]()
+        # Of silence there is no ratio, and an offset is no sound.
+        sounding = wavs.double().std(-1, correction=0) >= SILENCE_RMS
+        nan = torch.tensor(torch.nan, dtype=torch.float64)
         for prefix, model in (("untrained_", untrained), ("", codec)):
             codes, copies = round_trip(model, wavs.to(parts.device))
             copies = copies.cpu()
             found[f"{prefix}mel_distance"] = mel_distance(copies, wavs, codec.sample_rate)
-            found[f"{prefix}si_sdr"] = si_sdr(copies, wavs).mean(-1)
+            found[f"{prefix}si_sdr"] = si_sdr(copies, wavs).where(sounding, nan).nanmean(-1)
             found[f"{prefix}counts"] = code_counts(codes.cpu(), codec.card)
             progress(0.5 if prefix else 1.0)
         return copies, {key: value.numpy() for key, value in found.items()}

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from musicgen_train.errors import UserError
 from musicgen_train.evaluation.clip_folder import ClipFolder
+from musicgen_train.evaluation.clips import ClipFile
 from musicgen_train.evaluation.comparison import Comparison, Prompt, System
 from musicgen_train.evaluation.held_out import HeldOut, Segment, check_sound
 from musicgen_train.evaluation.making import (
@@ -27,8 +28,6 @@ from musicgen_train.evaluation.scoring.codec import (
     lm_measurement,
     summed,
 )
-
-HEARD_KINDS = ("reference", "others", "reconstruction", "text", "untrained", "melody")
 
 
 def check_fit(parts: Parts, held_out: HeldOut, dataset: Path | str) -> None:
@@ -68,12 +67,19 @@ def evaluate_model(
     folder.open(_request(parts, held_out, duration, sampling), ranks)
     kinds = _kinds(parts, held_out, duration, sampling)
     make_clips(kinds, folder, parts.codec.sample_rate, sampling.batch_size, ranks, stages)
-    names = {kind.name: [segment.name for segment in kind.segments] for kind in kinds}
-    files = {kind: folder.files(kind, names[kind]) for kind in HEARD_KINDS if kind in names}
+    files = {
+        kind.name: [
+            ClipFile(s.name, folder.place(kind.name, s.name), s.track) for s in kind.segments
+        ]
+        for kind in kinds
+    }
     heard = hear_sets(files, evaluation)
     if heard is None:
         return []
-    comparison = _comparison(heard, held_out)
+    for kind in kinds:
+        broken = folder.non_finite(kind.name, batches(kind, sampling.batch_size))
+        heard[kind.name].faults.non_finite.extend(broken)
+    comparison = _comparison(heard, held_out, evaluation.listeners.protocol.compat)
     rows = _codec_rows(parts, comparison, folder, kinds, sampling.batch_size)
     subtitle = (
         f"{len(held_out.prompts)} prompts of {duration:g} s from the "
@@ -132,7 +138,9 @@ def _kinds(parts: Parts, held_out: HeldOut, duration: float, sampling: Sampling)
     return [*kinds, made("untrained", "Generating, untrained model", untrained, False)]
 
 
-def _comparison(heard: dict, held_out: HeldOut) -> Comparison:
+def _comparison(heard: dict, held_out: HeldOut, compat: bool) -> Comparison:
+    """compat: distances are to the real clips of the prompts, as audiocraft has them, which a model
+    that copied its prompts' clips would bring to zero; else to other real music."""
     systems = [System("text", "generated from text", heard["text"])]
     if "melody" in heard:
         title = "generated from text and melody"
@@ -150,9 +158,9 @@ def _comparison(heard: dict, held_out: HeldOut) -> Comparison:
     }
     return Comparison(
         [*systems, trip],
-        reference=heard["others"],
+        reference=heard["reference" if compat else "others"],
         pairs=heard["reference"],
-        floor=heard["reference"],
+        floor=heard["others" if compat else "reference"],
         ceiling=heard["untrained"],
         prompts=prompts,
         round_trip=heard["reconstruction"],

@@ -41,14 +41,21 @@ def make_protocol(
     preset: Mapping[str, Any], metrics: Sequence[str] | None, embedders: Sequence[str] | None
 ) -> Protocol:
     """A preset with other metrics or embedders if these are given; unknown ones are refused."""
-    chosen = _known("metrics", metrics or preset["metrics"], tuple(METRICS))
-    listening = _known("embedders", embedders or preset["embedders"], EMBEDDERS)
-    (tagger,) = _known("tagger", [preset["tagger"]], TAGGERS)
-    return Protocol(preset["name"], chosen, listening, tagger, bool(preset["compat"]))
+    metrics = preset["metrics"] if metrics is None else metrics
+    embedders = preset["embedders"] if embedders is None else embedders
+    chosen = _known("metrics", metrics, tuple(METRICS))
+    listening = _known("embedders", embedders, EMBEDDERS)
+    (tagger,) = _known("protocol.tagger", [preset["tagger"]], TAGGERS)
+    compat = preset["compat"]
+    if not isinstance(compat, bool) or (compat and tagger != "passt"):
+        raise UserError(
+            f"protocol.compat={compat}: give false, or true beside protocol.tagger=passt"
+        )
+    return Protocol(str(preset["name"]), chosen, listening, tagger, compat)
 
 
 def _known(option: str, given: Any, known: tuple[str, ...]) -> tuple[str, ...]:
-    if isinstance(given, str) or not isinstance(given, Sequence):
+    if isinstance(given, str) or not isinstance(given, Sequence) or not given:
         raise UserError(f"{option}={given}: give a list like [{known[0]},{known[1]}]")
     for name in given:
         if name not in known:

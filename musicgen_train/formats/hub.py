@@ -1,11 +1,11 @@
 """Models of the Hugging Face hub: their names, and the folders that hold them on this machine."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from musicgen_train.errors import UserError
+from musicgen_train.errors import UserError, reason_of
 from musicgen_train.formats.files import read_json
 from musicgen_train.formats.transformers_weights import whole_weights
 
@@ -61,8 +61,8 @@ def fetch_codec(repository: str, place: str = "a folder, and name that") -> Path
         (("config.json", *_SAFETENSORS), _has_transformers),
         (("config.json", *_OLD_PICKLES), _has_transformers),
     ]
-    attempts = [(offline, *kind) for offline in (True, False) for kind in kinds]
-    folder, reason = _fetch(repository, attempts, "no codec is in it")
+    attempts = [(repository, offline, *kind) for offline in (True, False) for kind in kinds]
+    folder, reason = _fetch(attempts, "no codec is in it")
     if folder is not None:
         return folder
     raise UserError(
@@ -83,11 +83,12 @@ def fetch_musicgen(repository: str, *, lm_only: bool = False) -> Path:
     old = (*_BESIDE, *_OLD_PICKLES)
     generating = [(_TENSORS, _generates), pickles, (old, _generates)]
     online = [(_TENSORS, _has_model), pickles, (old, _has_model)]
-    attempts = [(True, *each) for each in generating] + [(False, *each) for each in online]
+    attempts = [(repository, True, *each) for each in generating]
+    attempts += [(repository, False, *each) for each in online]
     if lm_only:
         just_lm = [(_TENSORS, _has_model), (_PICKLES, _has("state_dict.bin"))]
-        attempts += [(offline, *each) for offline in (True, False) for each in just_lm]
-    folder, reason = _fetch(repository, attempts, "no MusicGen is in it")
+        attempts += [(repository, offline, *each) for offline in (True, False) for each in just_lm]
+    folder, reason = _fetch(attempts, "no MusicGen is in it")
     if folder is not None:
         return folder
     raise UserError(
@@ -99,13 +100,30 @@ def fetch_musicgen(repository: str, *, lm_only: bool = False) -> Path:
 
 
 _Complete = Callable[[Path], bool]
-_Attempt = tuple[bool, tuple[str, ...], _Complete]  # offline, files, is it there
+_Files = tuple[str, ...]  # patterns of names
+_Attempt = tuple[str, bool, _Files, _Complete]  # repository, offline, files, is it there
 
 
-def _fetch(repository: str, attempts: list[_Attempt], reason: str) -> tuple[Path | None, str]:
+def fetch_files(
+    repositories: Sequence[str], kinds: Sequence[_Files], complete: _Complete
+) -> tuple[Path | None, str]:
+    """The folder of a repository, from the cache, else downloaded; else None and why not.
+
+    repositories: names of one, which may have moved. kinds: of files that serve, the best first.
+    """
+    attempts = [
+        (repository, offline, files, complete)
+        for offline in (True, False)
+        for repository in repositories
+        for files in kinds
+    ]
+    return _fetch(attempts, "it lacks files")
+
+
+def _fetch(attempts: list[_Attempt], reason: str) -> tuple[Path | None, str]:
     """The first folder that has what an attempt wants; else None and why not."""
     # The cache comes first: it answers at once, and without a network.
-    for offline, files, complete in attempts:
+    for repository, offline, files, complete in attempts:
         folder, failure = _snapshot(repository, files, offline)
         if folder is not None and complete(folder):
             return folder, ""
@@ -148,7 +166,7 @@ def _config(folder: Path) -> dict[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
-def _snapshot(repository: str, files: tuple[str, ...], offline: bool) -> tuple[Path | None, str]:
+def _snapshot(repository: str, files: _Files, offline: bool) -> tuple[Path | None, str]:
     """The folder of a repository and ""; or what there is of it in the cache, and a reason."""
     from huggingface_hub import snapshot_download
 
@@ -158,5 +176,4 @@ def _snapshot(repository: str, files: tuple[str, ...], offline: bool) -> tuple[P
     except (OSError, ValueError) as error:  # what the hub raises derives from these
         # A cache that lacks some file may still hold all that is needed.
         partial = getattr(error, "snapshot_path", None)
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(". ")
-        return Path(partial) if partial else None, reason
+        return Path(partial) if partial else None, reason_of(error).rstrip(". ")

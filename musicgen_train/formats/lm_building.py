@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from musicgen_train.errors import UserError
+from musicgen_train.errors import UserError, reason_of
 from musicgen_train.formats.files import brief
 from musicgen_train.formats.plain_tensors import why_no_weight
 from musicgen_train.formats.value_rules import Rule, whole
@@ -93,8 +93,7 @@ def empty_lm(config: Any, source: Path, names: dict[str, str] | None = None) -> 
         with torch.device("meta"):
             return LanguageModel(**arguments)
     except (ValueError, RuntimeError, TypeError, AssertionError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise UserError(f"{source}: {reason}") from None
+        raise UserError(f"{source}: {reason_of(error)}") from None
 
 
 def check_tensors(state: Any, expected: dict[str, Tensor], source: Path) -> None:

@@ -211,7 +211,10 @@ def test_the_command_measures_a_codec_on_a_folder(tmp_path, codec):
     [
         (["ckpt=codec_tiny", "reference=ABSENT"], "no such folder: reference=ABSENT"),
         (["ckpt=codec_tiny", "dataset=DATA", "reference=DATA"], "give either ckpt=MODEL"),
-        (["ckpt=codec_tiny", "dataset=DATA", "n_clips=0"], "use at least 2 clips"),
+        (
+            ["ckpt=codec_tiny", "dataset=DATA", "n_clips=0"],
+            "n_clips 0: give a whole number",
+        ),
         (["ckpt=codec_tiny", "reference=DATA", "output_dir=DATA/out"], "lies in reference="),
     ],
 )

@@ -1,10 +1,12 @@
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import hydra
 import numpy as np
 import pytest
 import soundfile
@@ -101,17 +103,18 @@ def test_odd_clips_are_named_and_none_is_dropped_or_taken_for_another(tmp_path):
     rows = measured(tmp_path, odd, real)
     results = json.loads((tmp_path / "out" / "metrics.json").read_text())
     faults = results["faults"]["generated"]
-    assert set(faults["unreadable"]) == {"corrupt", "cut", "nan"}
+    assert set(faults["unreadable"]) == {"corrupt", "cut"}
+    assert faults["non_finite"] == ["nan"]
     assert all(faults["unreadable"].values())
     assert (faults["silent"], faults["short"], faults["long"]) == (["silent"], ["short"], ["long"])
     assert faults["odd_ones"] == {
         "8000 Hz, 2 channels": ["stereo"], "22050 Hz, 1 channel": ["rate"]
     }  # fmt: skip
-    assert faults["n_clips"] == 12 and rows["fad.judge"].n_clips == 12
-    assert set(rows["fad.judge"].settings["dropped"]) == {"corrupt", "cut", "nan"}
+    assert faults["n_clips"] == 13 and rows["fad.judge"].n_clips == 13
+    assert set(rows["fad.judge"].settings["dropped"]) == {"corrupt", "cut"}
     assert rows["kl.judge"].n_clips == 7
     assert set(rows["kl.judge"].settings["dropped"]) == {
-        "silent", "short", "long", "stereo", "rate", "07"
+        "silent", "short", "long", "stereo", "rate", "nan", "07"
     }  # fmt: skip
     assert rows["kl.judge"].value == pytest.approx(0, abs=1e-9)  # each with its own partner
 
@@ -142,6 +145,16 @@ def test_bad_input_is_one_clear_line(tmp_path):
     assert not (tmp_path / "o").exists()
 
 
+def test_more_processes_than_the_machine_has_cores_are_refused(tmp_path):
+    folder = write_folder(tmp_path / "music", range(2))
+    result = run(
+        f"generated={folder}", f"reference={folder}", f"output_dir={tmp_path}/o", "devices=5000",
+        "accelerator=cpu",
+    )  # fmt: skip
+    assert result.returncode == 2
+    assert re.match(r"error: devices=5000: this machine has \d+ cores; take no more", result.stderr)
+
+
 def test_half_a_request_is_refused_before_anything_is_loaded(tmp_path):
     result = run(f"ckpt={tmp_path}", f"output_dir={tmp_path}/o")
     assert result.returncode == 2
@@ -166,18 +179,39 @@ def test_missing_weights_are_named_with_their_address_before_anything_is_heard(t
         ("metrics=[fad,fid]", "unknown name 'fid' in metrics: choose of fad, kad"),
         ("embedders=[resnet]", "unknown name 'resnet' in embedders: choose of vggish"),
         ("metrics=fad", "metrics=fad: give a list like [fad,kad]"),
-        ("devices=0", "devices=0 num_nodes=1: use whole numbers from 1 on"),
+        ("devices=0", "devices 0: give a whole number from 1 on"),
+        ("duration=nan", "duration nan"),
+        ("sampling.top_k=abc", "top_k 'abc': give a whole number"),
+        ("sampling.temperature=-1", "temperature -1"),
+        ("sampling.cfg_coef=null", "cfg_coef None"),
+        ("sampling.seed=1.5", "seeds [1.5]: give whole numbers"),
+        ("sampling.loudness=20", "sampling.loudness 20: give LUFS"),
+        ("+sampling.foo=1", "sampling={"),
+        ("n_cards=-1", "n_cards -1: give a whole number"),
+        ("splits=[]", "splits=[]: give a list of train, valid, test"),
+        ("num_threads=x", "num_threads 'x'"),
+        ("metrics=[]", "metrics=[]: give a list"),
+        ("weights=foo", "weights='foo': give {name: path}"),
+        ("check_weights=maybe", "check_weights=maybe: give true or false"),
+        ("protocol.compat=true", "protocol.compat=True: give false, or true beside"),
+        (f"cache_dir={ROOT}/README.md/x", "README.md is no folder; name another place"),
+        (f"output_dir={ROOT}/README.md", "README.md is no folder; name another place"),
         ("accelerator=abacus", "accelerator=abacus: choose of auto, cpu"),
-        ("n_clips=1", "n_clips=1 duration=8.0: use at least 2 clips"),
-        ("sampling.batch_size=0", "sampling.batch_size=0: use a whole number"),
+        ("n_clips=1", "n_clips 1: give a whole number from 2 on"),
+        ("sampling.batch_size=0", "sampling.batch_size 0: give a whole number from 1 on"),
     ],
 )
 def test_what_nobody_knows_is_refused_in_one_line_before_anything_is_loaded(
     tmp_path, override, told
 ):
-    result = run(f"generated={ROOT}", f"reference={ROOT}", f"output_dir={tmp_path}/o", override)
-    assert result.returncode == 2, result.stderr
-    assert told in result.stderr and len(result.stderr.splitlines()) == 1
+    import evaluate
+
+    given = [f"generated={tmp_path}", f"reference={tmp_path}", "output_dir=/o", "protocol=judge"]
+    with hydra.initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        cfg = hydra.compose("evaluate", [*given, override])
+    with pytest.raises(UserError) as caught:
+        evaluate.check_request(cfg)
+    assert told in str(caught.value) and "\n" not in str(caught.value)
 
 
 def test_metrics_that_were_asked_for_and_cannot_be_had_are_refused_with_the_reason(tmp_path):

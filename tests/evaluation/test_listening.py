@@ -7,7 +7,8 @@ import pytest
 
 from musicgen_train.errors import UserError
 from musicgen_train.evaluation.clips import Clip, ClipFile, clip_files, write_clip
-from musicgen_train.evaluation.heard_cache import HeardCache, digest_of
+from musicgen_train.evaluation.embedders.identity import sha256_of
+from musicgen_train.evaluation.heard_cache import HeardCache
 from musicgen_train.evaluation.heard_set import FACTS, HeardSet
 from musicgen_train.evaluation.listening import hear
 from musicgen_train.evaluation.ranks import Ranks
@@ -56,18 +57,18 @@ def test_ranks_share_the_clips_and_none_is_heard_twice(clips, cache):
     for index, embedder in enumerate(embedders):
         hear([embedder], clips, cache, Ranks(index, 3, lambda: waits.append(1)))
     assert [embedder.heard for embedder in embedders] == [2, 2, 1] and len(waits) == 3
-    assert all(cache.read(embedders[0], digest_of(path)) for path in clips)
+    assert all(cache.read(embedders[0], sha256_of(path)) for path in clips)
 
 
 @pytest.mark.parametrize("damage", [b"", b"no safetensors", None])
 def test_a_damaged_file_of_the_cache_is_made_again(clips, cache, damage):
     embedder = CountingEmbedder()
     hear([embedder], clips, cache, Ranks())
-    place = cache.place(embedder, digest_of(clips[2]))
-    before, whole = cache.read(embedder, digest_of(clips[2])), place.read_bytes()
+    place = cache.place(embedder, sha256_of(clips[2]))
+    before, whole = cache.read(embedder, sha256_of(clips[2])), place.read_bytes()
     place.write_bytes(whole[: len(whole) // 2] if damage is None else damage)
     hear([embedder], clips, cache, Ranks())
-    after = cache.read(embedder, digest_of(clips[2]))
+    after = cache.read(embedder, sha256_of(clips[2]))
     assert embedder.heard == 6 and before and after
     assert np.array_equal(before.arrays["vectors"], after.arrays["vectors"])
 

@@ -63,7 +63,7 @@ def test_the_default_protocol_measures_all_it_says_with_a_record_of_each(
     for name in ("fad.vggish", "kl.passt", "clap"):
         row, record = rows[name], rows[name]["settings"]
         assert row["n_clips"] == N_CLIPS and row["warnings"] and record["dropped"] == {}
-        assert len(record.get("weights_sha256") or record["sha256"]) == 64
+        assert len(record["weights_sha256"]) == 64
         assert record["resampler"] == "soxr HQ" and record["sample_rate"]
     assert rows["fad.vggish"]["n_vectors"] == 19 * N_CLIPS
     assert rows["kl.passt"]["interval"][0] <= rows["kl.passt"]["value"]

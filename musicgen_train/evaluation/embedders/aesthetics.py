@@ -17,12 +17,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from musicgen_train.data.audio import resample
-from musicgen_train.errors import UserError
-from musicgen_train.evaluation.embedders.hub_folder import hub_folder
-from musicgen_train.evaluation.embedders.identity import weights_digest
+from musicgen_train.errors import UserError, reason_of
+from musicgen_train.evaluation.embedders.identity import sha256_of, weights_digest
+from musicgen_train.evaluation.embedders.mono import MONO_PROTOCOL, to_mono
 from musicgen_train.evaluation.embedders.precision import full_float32
-from musicgen_train.evaluation.embedders.weights import sha256_of
+from musicgen_train.formats.hub import fetch_files
 
 HUB_NAME = "facebook/audiobox-aesthetics"
 # Content enjoyment, content usefulness, production complexity, production quality.
@@ -53,9 +52,7 @@ class AestheticsEmbedder:
 
     def prepare(self, wav: Tensor, sample_rate: int) -> Tensor:
         """A clip [C, N] as the mean of its channels at 16 kHz: [N']; bad samples count as 0."""
-        assert wav.ndim == 2, f"a clip is [C, N], got {tuple(wav.shape)}"
-        mono = torch.nan_to_num(wav.float(), nan=0.0, posinf=0.0, neginf=0.0).mean(0)
-        return resample(mono, sample_rate, SAMPLE_RATE)
+        return to_mono(wav, sample_rate, SAMPLE_RATE)
 
     @torch.inference_mode()
     def hear(self, prepared: Tensor) -> dict[str, Tensor]:
@@ -81,13 +78,12 @@ class AestheticsEmbedder:
         return {
             "embedder": "aesthetics",
             "weights": HUB_NAME,
-            "sha256": self.sha256,
+            "weights_sha256": self.sha256,
             "sample_rate": SAMPLE_RATE,
             "window_duration": WINDOW_DURATION,
             "hop_duration": WINDOW_DURATION,
             "short_windows": "silence, masked; mean over windows by length",
-            "channels": "mean",
-            "resampler": "soxr HQ",
+            **MONO_PROTOCOL,
             "normalisation": "none",
             "dtype": "float32",
         }
@@ -124,8 +120,9 @@ def load_aesthetics(
         with redirect_stdout(StringIO()):  # the hub's library prints what it does
             model = AesMultiOutput.from_pretrained(folder, strict=True)
     except Exception as error:  # whatever it stumbles over in a stranger's files
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise UserError(f"{folder} holds no audiobox aesthetics ({reason}): get it again") from None
+        raise UserError(
+            f"{folder} holds no audiobox aesthetics ({reason_of(error)}): get it again"
+        ) from None
     scale = model.target_transform
     if not isinstance(scale, dict) or not all({"mean", "std"} <= {*scale.get(a, ())} for a in AXES):
         raise UserError(f"{folder}/config.json tells no scale of {', '.join(AXES)}: get it again")
@@ -133,7 +130,7 @@ def load_aesthetics(
 
 
 def _fetch() -> Path:
-    folder, reason = hub_folder((HUB_NAME,), [_FILES], _is_whole)
+    folder, reason = fetch_files((HUB_NAME,), [_FILES], _is_whole)
     if folder is None:
         raise UserError(
             f"{HUB_NAME} is not in the hub's cache and cannot be downloaded ({reason}): put its "

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -13,22 +12,23 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from musicgen_train.data.audio import resample
 from musicgen_train.evaluation.embedders import clap_features
 from musicgen_train.evaluation.embedders.clap_features import WINDOW, WINDOW_DURATION, log_mel
 from musicgen_train.evaluation.embedders.clap_files import (
     fetch_folder,
-    folder_digest,
     load_folder,
     load_tokenizer,
 )
 from musicgen_train.evaluation.embedders.clap_laion import load_laion
-from musicgen_train.evaluation.embedders.precision import full_float32
-from musicgen_train.evaluation.embedders.weights import (
-    PublishedWeights,
-    find_weights,
-    sha256_of,
+from musicgen_train.evaluation.embedders.identity import folder_sha256, sha256_of
+from musicgen_train.evaluation.embedders.mono import (
+    MONO_PROTOCOL,
+    finite,
+    resample_as_audiocraft,
+    to_mono,
 )
+from musicgen_train.evaluation.embedders.precision import full_float32
+from musicgen_train.evaluation.embedders.weights import PublishedWeights, find_weights
 
 if TYPE_CHECKING:
     from transformers import ClapModel
@@ -83,11 +83,9 @@ class ClapEmbedder:
 
     def prepare(self, wav: Tensor, sample_rate: int) -> Tensor:
         """A clip [C, N] as the mean of its channels at 48 kHz: [N']; bad samples count as 0."""
-        assert wav.ndim == 2, f"a clip is [C, N], got {tuple(wav.shape)}"
-        mono = torch.nan_to_num(wav.float(), nan=0.0, posinf=0.0, neginf=0.0).mean(0)
-        if not self.compat or not len(mono):
-            return resample(mono, sample_rate, self.sample_rate)
-        return _audiocraft_resampler(sample_rate)(mono)
+        if not self.compat:
+            return to_mono(wav, sample_rate, self.sample_rate)
+        return resample_as_audiocraft(finite(wav).mean(0), sample_rate, self.sample_rate)
 
     @torch.inference_mode()
     def hear(self, prepared: Tensor) -> dict[str, Tensor]:
@@ -131,13 +129,13 @@ class ClapEmbedder:
         return {
             "embedder": "clap",
             "weights": self.source.file,
-            "sha256": self.source.sha256,
+            "weights_sha256": self.source.sha256,
             "sample_rate": self.sample_rate,
             "window_duration": WINDOW_DURATION,
             "hop_duration": once if self.compat else HOP_DURATION,
             "short_clips": "repeatpad",
-            "channels": "mean",
-            "resampler": "julius" if self.compat else "soxr HQ",
+            **MONO_PROTOCOL,
+            **({"resampler": "julius 24/0.945"} if self.compat else {}),
             "normalisation": "none",
             "tokenizer_length": TOKENS,
             "dtype": "float32, log-mel float64",
@@ -151,14 +149,6 @@ class ClapEmbedder:
             start = int(torch.randint(latest + 1, (), generator=generator))
             prepared = prepared[start : start + WINDOW]
         return clap_features.windows(prepared, int(HOP_DURATION * self.sample_rate))
-
-
-@lru_cache(maxsize=8)  # julius would compute the filter again for each clip
-def _audiocraft_resampler(sample_rate: int) -> torch.nn.Module:
-    """[N] -> [N'] at 48 kHz as audiocraft's convert_audio."""
-    from julius.resample import ResampleFrac
-
-    return ResampleFrac(sample_rate, clap_features.SAMPLE_RATE)
 
 
 def load_clap(
@@ -180,7 +170,7 @@ def load_clap(
         # A folder by its own name, whatever is above it; a repository of the hub by its whole name.
         name = folder.resolve().name if folder == Path(str(path)) else str(path)
         model = load_folder(folder)
-        source = Source(name, folder_digest(folder), sha256_of(folder / "config.json"))
+        source = Source(name, folder_sha256(folder), sha256_of(folder / "config.json"))
     else:
         file = find_weights(CLAP_MUSIC, path, OPTION, check)
         source = Source(file.name, sha256_of(file))

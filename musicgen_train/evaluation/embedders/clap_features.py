@@ -13,6 +13,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from musicgen_train.evaluation.embedders.windows import covering_windows
+
 SAMPLE_RATE = 48_000  # samples/s
 WINDOW_DURATION = 10.0  # seconds; what HTSAT was trained on
 WINDOW = int(WINDOW_DURATION * SAMPLE_RATE)
@@ -27,12 +29,7 @@ def windows(mono: Tensor, hop: int) -> Tensor:
     The last window ends with the clip, whatever the hop. A clip shorter than a window becomes one
     by `repeat_pad`.
     """
-    assert mono.ndim == 1 and hop > 0, (mono.shape, hop)
-    if len(mono) < WINDOW:
-        return repeat_pad(mono)[None]
-    last = len(mono) - WINDOW
-    starts = [*range(0, last, hop), last]
-    return torch.stack([mono[start : start + WINDOW] for start in starts])
+    return covering_windows(repeat_pad(mono) if len(mono) < WINDOW else mono, WINDOW, hop)
 
 
 def repeat_pad(mono: Tensor) -> Tensor:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from musicgen_train.errors import UserError
+from musicgen_train.errors import UserError, reason_of
 from musicgen_train.evaluation.embedders.clap_features import (
     HIGHEST,
     HOP,
@@ -16,10 +15,9 @@ from musicgen_train.evaluation.embedders.clap_features import (
     SAMPLE_RATE,
 )
 from musicgen_train.evaluation.embedders.clap_laion import MADE
-from musicgen_train.evaluation.embedders.hub_folder import hub_folder
 from musicgen_train.evaluation.embedders.strict_weights import fill
-from musicgen_train.evaluation.embedders.weights import sha256_of
 from musicgen_train.formats.files import read_json
+from musicgen_train.formats.hub import fetch_files
 from musicgen_train.formats.transformers_weights import read_weights, whole_weights
 
 if TYPE_CHECKING:
@@ -56,26 +54,14 @@ def load_folder(folder: Path) -> ClapModel:
     if model.audio_model.audio_encoder.enable_fusion:
         raise UserError(f"{folder} is a CLAP with fusion, which hears random crops: give another")
     _check_front_end(folder)
-    fill(model, read_weights(folder, ""), folder, MADE)
+    fill(model, read_weights(folder, ""), folder, "get the model again", MADE)
     return model
-
-
-def folder_digest(folder: Path) -> str:
-    """SHA-256 of the weights of a folder: of its one file, or of its shards' digests in a row."""
-    weights = whole_weights(folder)
-    if weights is None:
-        raise UserError(f"{folder} lacks model.safetensors: copy the whole folder")
-    if weights.suffix != ".json":
-        return sha256_of(weights)
-    shards = sorted(set(read_json(weights)["weight_map"].values()))
-    digests = "".join(sha256_of(folder / Path(shard).name) for shard in shards)
-    return hashlib.sha256(digests.encode()).hexdigest()
 
 
 def fetch_folder(name: str) -> Path:
     """The folder of a model on the hub: from the cache, else downloaded."""
     kinds = [(*_MODEL, *_SAFETENSORS), (*_MODEL, *_PICKLES)]
-    folder, reason = hub_folder((name,), kinds, _is_whole)
+    folder, reason = fetch_files((name,), kinds, _is_whole)
     if folder is None:
         raise UserError(
             f"weights.clap={name} is no file or folder here, not in the hub's cache, and cannot "
@@ -99,9 +85,8 @@ def load_tokenizer(path: Path | str | None, folder: Path | None, vocabulary: int
         )
         highest = max(tokenizer.get_vocab().values())
     except Exception as error:  # whatever transformers stumbles over in a stranger's files
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise UserError(
-            f"the tokenizer in {place} cannot be read ({reason}): copy it again"
+            f"the tokenizer in {place} cannot be read ({reason_of(error)}): copy it again"
         ) from None
     if highest >= vocabulary:
         raise UserError(
@@ -121,7 +106,7 @@ def _tokenizer_folder(path: Path | str | None, folder: Path | None) -> Path:
         )
     if folder is not None and _has_tokenizer(folder):
         return folder
-    found, reason = hub_folder(ROBERTA, [_TOKENIZER], _has_tokenizer)
+    found, reason = fetch_files(ROBERTA, [_TOKENIZER], _has_tokenizer)
     if found is None:
         raise UserError(
             "CLAP's tokenizer, roberta-base, is not in the hub's cache and cannot be downloaded "

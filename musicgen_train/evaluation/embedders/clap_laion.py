@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 
 from musicgen_train.errors import UserError
-from musicgen_train.evaluation.embedders.strict_weights import fill
+from musicgen_train.evaluation.embedders.strict_weights import fill, weights_by_name
 from musicgen_train.formats.files import read_pickle
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def load_laion(path: Path) -> ClapModel:
 
     state = read_laion(path)
     model = ClapModel(laion_config(state, path))
-    fill(model, to_transformers(state), path, MADE)
+    fill(model, to_transformers(state), path, "get the model again", MADE)
     return model
 
 
@@ -61,9 +61,8 @@ def read_laion(path: Path) -> dict[str, Tensor]:
     content = read_pickle(path, mapped=zipfile.is_zipfile(path), numpy_scalars=True)
     if isinstance(content, dict):
         content = content.get("state_dict", content)
-    if not isinstance(content, dict) or not all(map(_is_weight, content.items())):
-        raise UserError(f"{path} holds no weights by name: get LAION's CLAP again")
-    state = {name.removeprefix("module."): tensor for name, tensor in content.items()}
+    weights = weights_by_name(content, path, "get LAION's CLAP again")
+    state = {name.removeprefix("module."): tensor for name, tensor in weights.items()}
     if (
         "audio_branch.patch_embed.proj.weight" not in state
         or "audio_projection.0.bias" not in state
@@ -104,10 +103,6 @@ def to_transformers(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         else:
             renamed[name] = tensor
     return renamed
-
-
-def _is_weight(item: tuple[Any, Any]) -> bool:
-    return isinstance(item[0], str) and isinstance(item[1], Tensor)
 
 
 def _audio_sizes(state: Mapping[str, Tensor]) -> dict[str, Any]:

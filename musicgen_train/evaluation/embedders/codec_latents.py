@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
+
 import torch
 from torch import Tensor
 
 from musicgen_train.codec.encodec import Encodec
 from musicgen_train.data.audio import resample, to_channels
+from musicgen_train.evaluation.embedders.mono import finite
 from musicgen_train.evaluation.embedders.precision import full_float32
 
 WINDOW_DURATION = 1.0  # seconds whose frames are averaged
+FRONT_END = 1  # to be raised when the same samples give other numbers
 BLOCK_DURATION = 10.0  # seconds that are encoded at once
 
 
@@ -30,7 +34,7 @@ class CodecEmbedder:
 
     def prepare(self, wav: Tensor, sample_rate: int) -> Tensor:
         """A clip [C, N] at the codec's rate and channels, all channels in a row: [C' N']."""
-        wav = resample(torch.nan_to_num(wav.float()), sample_rate, self.sample_rate)
+        wav = resample(finite(wav), sample_rate, self.sample_rate)
         return to_channels(wav, self.codec.channels).flatten()
 
     @torch.inference_mode()
@@ -49,8 +53,9 @@ class CodecEmbedder:
         return {"vectors": torch.cat(vectors).float().cpu()}
 
     def identity(self) -> str:
-        """The codec's own."""
-        return self._identity
+        """Changes with the codec, the window and the front end."""
+        said = f"{self._identity} {WINDOW_DURATION} {FRONT_END}"
+        return hashlib.sha256(said.encode()).hexdigest()
 
     def protocol(self) -> dict[str, object]:
         """Which codec, and which windows."""

@@ -19,6 +19,7 @@ from musicgen_train.errors import UserError
 from musicgen_train.evaluation.embedders.identity import weights_digest
 from musicgen_train.evaluation.embedders.judge_features import JudgeFeatures, normalise, windows
 from musicgen_train.evaluation.metrics.kl import clip_log_probabilities
+from musicgen_train.formats.files import read_json, read_tensors
 
 PITCH_CLASSES = ("C", "C#", "D", "D#", "E", "F", "F#", "G", "G#", "A", "A#", "B")
 KEYS = tuple(f"{tonic} {mode}" for mode in ("major", "minor") for tonic in PITCH_CLASSES)
@@ -189,8 +190,6 @@ def save_judge(judge: Judge, folder: Path, training: Mapping[str, object]) -> No
 
 def load_judge(folder: Path | str | None = None) -> Judge:
     """The shipped judge, or the one in a folder, ready to listen."""
-    from safetensors.torch import load_file
-
     folder = Path(folder) if folder else SHIPPED
     for name in ("config.json", "model.safetensors"):
         if not (folder / name).is_file():
@@ -198,15 +197,22 @@ def load_judge(folder: Path | str | None = None) -> Judge:
                 f"no judge in {folder}: {name} is missing; "
                 "train one with `python -m recipes.train_judge`"
             )
-    judge = Judge(**json.loads((folder / "config.json").read_text())["judge"])
-    judge.load_state_dict(load_file(folder / "model.safetensors"))
+    try:
+        judge = Judge(**read_json(folder / "config.json")["judge"])
+        judge.load_state_dict(read_tensors(folder / "model.safetensors"))
+    except UserError:
+        raise
+    except (KeyError, TypeError, ValueError, RuntimeError):
+        raise UserError(
+            f"{folder} holds no judge but another model: name the folder of a judge"
+        ) from None
     return judge.eval()
 
 
 def judge_training_record(folder: Path | str | None = None) -> dict:
     """How the judge was trained and how well it hears, as written beside its weights."""
     folder = Path(folder) if folder else SHIPPED
-    return json.loads((folder / "config.json").read_text())["training"]
+    return read_json(folder / "config.json").get("training", {})
 
 
 def judge_identity(judge: Judge) -> str:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor, nn
 
-from musicgen_train.data.audio import resample
-from musicgen_train.evaluation.embedders.levels import MAX_GAIN, TARGET_RMS, level_rms
+from musicgen_train.evaluation.embedders.levels import level_rms
+from musicgen_train.evaluation.embedders.mono import to_mono
+from musicgen_train.evaluation.embedders.windows import repeat_to_fill
 from musicgen_train.evaluation.metrics.spectral_distance import mel_filterbank
 
 SAMPLE_RATE = 16_000  # samples/s
@@ -25,11 +24,9 @@ def normalise(wav: Tensor, sample_rate: int) -> Tensor:
 
     Raw gain moves log-mel features more than most models differ, so every side of every
     comparison (reference, reconstruction, generated) passes through this one function.
-    Samples that are not finite are taken as 0; `clip_faults` counts the clips that have them.
+    Samples that are not finite are taken as 0; `ClipFaults` counts the clips that have them.
     """
-    assert wav.ndim == 2, f"a clip is [C, N], got {tuple(wav.shape)}"
-    mono = torch.nan_to_num(wav.float(), nan=0.0, posinf=0.0, neginf=0.0).mean(0, keepdim=True)
-    return level_rms(resample(mono, sample_rate, SAMPLE_RATE)[0], TARGET_RMS, MAX_GAIN)
+    return level_rms(to_mono(wav, sample_rate, SAMPLE_RATE))
 
 
 def windows(mono: Tensor) -> Tensor:
@@ -38,11 +35,7 @@ def windows(mono: Tensor) -> Tensor:
     A clip shorter than one window is repeated until it fills one, so every clip has a vector.
     """
     size, hop = int(WINDOW_DURATION * SAMPLE_RATE), int(HOP_DURATION * SAMPLE_RATE)
-    if len(mono) == 0:
-        mono = mono.new_zeros(1)
-    if len(mono) < size:
-        mono = mono.repeat(math.ceil(size / len(mono)))[:size]
-    return mono.unfold(0, size, hop)
+    return repeat_to_fill(mono, size).unfold(0, size, hop)
 
 
 def semitone_filterbank() -> Tensor:

@@ -16,12 +16,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from musicgen_train.data.audio import resample
 from musicgen_train.errors import UserError
-from musicgen_train.evaluation.embedders.identity import weights_digest
+from musicgen_train.evaluation.embedders.identity import folder_sha256, sha256_of, weights_digest
+from musicgen_train.evaluation.embedders.mono import MONO_PROTOCOL, to_mono
 from musicgen_train.evaluation.embedders.precision import full_float32
-from musicgen_train.evaluation.embedders.strict_weights import fill
-from musicgen_train.evaluation.embedders.weights import PublishedWeights, find_weights, sha256_of
+from musicgen_train.evaluation.embedders.strict_weights import fill, weights_by_name
+from musicgen_train.evaluation.embedders.weights import PublishedWeights, find_weights
+from musicgen_train.evaluation.embedders.windows import covering_windows
 from musicgen_train.formats.files import read_json, read_pickle
 from musicgen_train.formats.transformers_weights import read_weights, whole_weights
 
@@ -34,6 +35,7 @@ MERT_95M = PublishedWeights(
     sha256="a2b8b747f72c06e0595aeae41ae5473f4364938c6b39b2c58be38c48e6bd3fcd",
 )
 OPTION = "weights.mert"
+REMEDY = "get the model again"
 SAMPLE_RATE = 24_000  # samples/s
 WINDOW_DURATION = 10.0  # seconds, side by side
 LEAST = 400  # samples that one frame sees
@@ -79,9 +81,7 @@ class MertEmbedder:
 
         transformers' Wav2Vec2FeatureExtractor with do_normalize, over the whole clip.
         """
-        assert wav.ndim == 2, f"a clip is [C, N], got {tuple(wav.shape)}"
-        mono = torch.nan_to_num(wav.float(), nan=0.0, posinf=0.0, neginf=0.0).mean(0)
-        mono = resample(mono, sample_rate, SAMPLE_RATE)
+        mono = to_mono(wav, sample_rate, SAMPLE_RATE)
         if not len(mono):
             return mono
         return (mono - mono.mean()) / (mono.var(correction=0) + 1e-7).sqrt()
@@ -98,7 +98,8 @@ class MertEmbedder:
 
     def identity(self) -> str:
         """Changes with the weights, the layer and the front end."""
-        heard = [self._weights, self.layer, FRONT_END, WINDOW_DURATION]
+        shape = self.model.config.num_attention_heads, self.model.config.layer_norm_eps
+        heard = [self._weights, shape, self.layer, FRONT_END, WINDOW_DURATION]
         return hashlib.sha256(json.dumps(heard).encode()).hexdigest()
 
     def protocol(self) -> dict[str, object]:
@@ -106,14 +107,13 @@ class MertEmbedder:
         return {
             "embedder": "mert",
             "weights": self.file,
-            "sha256": self.sha256,
+            "weights_sha256": self.sha256,
             "layer": self.layer,
             "pooling": "mean over the window's frames",
             "sample_rate": SAMPLE_RATE,
             "window_duration": WINDOW_DURATION,
             "hop_duration": WINDOW_DURATION,
-            "channels": "mean",
-            "resampler": "soxr HQ",
+            **MONO_PROTOCOL,
             "normalisation": "mean 0, variance 1 over the clip",
             "dtype": "float32",
         }
@@ -134,17 +134,17 @@ def load_mert(
     if path is not None and Path(path).is_dir():
         folder = Path(path)
         config, state = _config(folder), read_weights(folder, "")
-        weights = whole_weights(folder) or folder
+        weights, digest = whole_weights(folder) or folder, folder_sha256(folder)
     else:
         weights = find_weights(MERT_95M, path, OPTION, check)
-        config, state = HubertConfig(**_UNMASKED), read_pickle(weights)
-    if not isinstance(state, dict) or not all(isinstance(t, Tensor) for t in state.values()):
-        raise UserError(f"{weights} holds no weights by name: get it again")
+        config, digest = HubertConfig(**_UNMASKED), sha256_of(weights)
+        state = weights_by_name(read_pickle(weights), weights, REMEDY)
     if layer not in range(config.num_hidden_layers + 1):
         raise UserError(f"layer {layer}: {weights} has layers 0 to {config.num_hidden_layers}")
     model = HubertModel(config)
-    fill(model, {_new_name(name): tensor for name, tensor in state.items()}, weights, _MASK)
-    return MertEmbedder(model, weights.name, sha256_of(weights), layer, device)
+    renamed = {_new_name(name): tensor for name, tensor in state.items()}
+    fill(model, renamed, weights, REMEDY, _MASK)
+    return MertEmbedder(model, weights.name, digest, layer, device)
 
 
 def _windows(prepared: Tensor) -> Tensor:
@@ -152,8 +152,7 @@ def _windows(prepared: Tensor) -> Tensor:
     size = int(WINDOW_DURATION * SAMPLE_RATE)
     if len(prepared) <= size:
         return F.pad(prepared, (0, max(0, LEAST - len(prepared))))[None]
-    last = len(prepared) - size
-    return torch.stack([prepared[start : start + size] for start in (*range(0, last, size), last)])
+    return covering_windows(prepared, size, size)
 
 
 def _config(folder: Path) -> HubertConfig:

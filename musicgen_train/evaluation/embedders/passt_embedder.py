@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import json
-from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from musicgen_train.data.audio import resample, to_channels
 from musicgen_train.errors import UserError
-from musicgen_train.evaluation.embedders.identity import weights_digest
+from musicgen_train.evaluation.embedders.identity import sha256_of, weights_digest
+from musicgen_train.evaluation.embedders.mono import (
+    COMPAT_PROTOCOL,
+    MONO_PROTOCOL,
+    finite,
+    resample_as_audiocraft,
+    to_mono,
+)
 from musicgen_train.evaluation.embedders.passt import Passt, patches_in
 from musicgen_train.evaluation.embedders.passt_features import (
     SAMPLE_RATE,
@@ -21,12 +25,14 @@ from musicgen_train.evaluation.embedders.passt_features import (
     frames_in,
 )
 from musicgen_train.evaluation.embedders.precision import full_float32
-from musicgen_train.evaluation.embedders.weights import PublishedWeights, find_weights, sha256_of
-from musicgen_train.formats.files import brief, read_pickle
+from musicgen_train.evaluation.embedders.strict_weights import fill, weights_by_name
+from musicgen_train.evaluation.embedders.weights import PublishedWeights, find_weights
+from musicgen_train.evaluation.embedders.windows import repeat_to_fill
+from musicgen_train.formats.files import read_pickle
 
 OPTION = "weights.passt"
 TOO_SHORT = 4800  # samples (0.15 s): of so many or fewer there is no whole patch
-FRONT_END = 1  # goes up with every change to what is heard
+FRONT_END = 2  # goes up with every change to what is heard
 RELEASES = "https://github.com/kkoutini/PaSST/releases/download"
 # The 10 s file's hash: several public projects state the same. None states the others'.
 PUBLISHED = {
@@ -85,19 +91,18 @@ class PasstEmbedder:
 
     def prepare(self, wav: Tensor, sample_rate: int) -> Tensor:
         """A clip [C, N] as mono [N'] at 32 kHz; samples that are no finite numbers count as 0."""
-        wav = wav.detach().cpu().float().nan_to_num(0.0, 0.0, 0.0)
-        if not wav.shape[-1]:
-            mono = wav.new_zeros(0)
-        elif self.compat:
-            mono = _audiocraft_resampler(sample_rate)(wav).mean(0)
-        else:
-            mono = resample(to_channels(wav, 1), sample_rate, SAMPLE_RATE)[0]
-        return mono if self.compat else _repeated(mono)
+        if self.compat:
+            return resample_as_audiocraft(finite(wav), sample_rate, SAMPLE_RATE).mean(0)
+        # One patch must be whole.
+        return repeat_to_fill(to_mono(wav, sample_rate, SAMPLE_RATE), TOO_SHORT + 1)
 
     def hear(self, prepared: Tensor) -> dict[str, Tensor]:
-        """Samples [N] -> "logits" [W, classes], "vectors" [W, dim]; W is 0 if all is too short."""
+        """Samples [N] -> "logits" [W, classes], "vectors" [W, dim], "weights" [W]: their lengths.
+
+        W is 0 if all is too short.
+        """
         logits = [torch.zeros(0, self.network.classes)]
-        vectors = [torch.zeros(0, self.network.dim)]
+        vectors, weights = [torch.zeros(0, self.network.dim)], list[float]()
         for window in prepared.split(self.window):  # one at a time, so that memory is bounded
             if window.shape[0] <= TOO_SHORT:
                 continue
@@ -105,7 +110,12 @@ class PasstEmbedder:
                 heard = self.network(self.features(window[None].to(self.device)))
             logits.append(heard[0].cpu())
             vectors.append(heard[1].cpu())
-        return {"logits": torch.cat(logits), "vectors": torch.cat(vectors)}
+            weights.append(window.shape[0] / self.window)
+        return {
+            "logits": torch.cat(logits),
+            "vectors": torch.cat(vectors),
+            "weights": torch.tensor(weights),
+        }
 
     def identity(self) -> str:
         """SHA-256 of the weights, the windows, the resampler and the front end's version."""
@@ -118,10 +128,9 @@ class PasstEmbedder:
             "weights": self.weights,
             "weights_sha256": self.weights_sha256,
             "sample_rate": SAMPLE_RATE,
-            "channels": f"mean, {'after' if self.compat else 'before'} the rate is changed",
-            "resampler": "julius 24/0.945" if self.compat else "soxr HQ",
+            **MONO_PROTOCOL,
+            **(COMPAT_PROTOCOL if self.compat else {}),
             "normalisation": "none",
-            "not_finite": "samples taken as 0",
             "window_duration": self.window / SAMPLE_RATE,
             "hop_duration": self.window / SAMPLE_RATE,
             "padding": "none; a rest of 0.15 s or less is dropped",
@@ -151,43 +160,6 @@ def load_passt(
     found = find_weights(wanted, path, OPTION, check)
     with torch.device("meta"):  # nothing to initialise: every number comes from the file
         network = Passt(time_patches=TIME_PATCHES[window_duration])
-    state = _checked_layout(read_pickle(found), network, found, wanted)
-    network.load_state_dict(state, assign=True)
+    remedy = f"get {wanted.address}, or give {OPTION}=PATH"
+    fill(network, weights_by_name(read_pickle(found), found, remedy), found, remedy)
     return PasstEmbedder(network, window_duration, compat, found.name, sha256_of(found), device)
-
-
-def _checked_layout(
-    state: Any, network: Passt, found: Path, wanted: PublishedWeights
-) -> dict[str, Tensor]:
-    """The tensors of a file in float32; UserError naming the first that is not as published."""
-    expected = {name: tuple(value.shape) for name, value in network.state_dict().items()}
-    holds = {
-        name: tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
-        for name, value in (state.items() if isinstance(state, dict) else ())
-    }
-    wrong = [name for name in (*expected, *holds) if expected.get(name) != holds.get(name)]
-    if wrong:
-        name = wrong[0]
-        shape, published = holds.get(name, "missing"), expected.get(name, "in it")
-        raise UserError(
-            f"{OPTION}={found} is not laid out as {wanted.file} "
-            f"({brief(name)} is {shape}, not {published}): get {wanted.address}"
-        )
-    return {name: value.float() for name, value in state.items()}
-
-
-def _repeated(mono: Tensor) -> Tensor:
-    """A clip [N] again and again until one patch is whole; nothing at all is silence."""
-    if not mono.shape[0]:
-        return mono.new_zeros(TOO_SHORT + 1)
-    if mono.shape[0] > TOO_SHORT:
-        return mono
-    return mono.repeat(TOO_SHORT // mono.shape[0] + 1)[: TOO_SHORT + 1]
-
-
-@lru_cache(maxsize=8)  # julius would compute the filter again for each clip
-def _audiocraft_resampler(sample_rate: int) -> torch.nn.Module:
-    """[C, N] -> [C, N'] at 32 kHz as audiocraft's convert_audio."""
-    from julius.resample import ResampleFrac
-
-    return ResampleFrac(sample_rate, SAMPLE_RATE)

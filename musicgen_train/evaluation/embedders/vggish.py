@@ -5,15 +5,21 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from musicgen_train.data.audio import resample
-from musicgen_train.errors import UserError
+from musicgen_train.evaluation.embedders.identity import sha256_of
 from musicgen_train.evaluation.embedders.levels import MAX_GAIN, TARGET_RMS, level_google, level_rms
+from musicgen_train.evaluation.embedders.mono import (
+    COMPAT_PROTOCOL,
+    MONO_PROTOCOL,
+    finite,
+    resample_as_audiocraft,
+    to_mono,
+)
 from musicgen_train.evaluation.embedders.precision import full_float32
+from musicgen_train.evaluation.embedders.strict_weights import fill, weights_by_name
 from musicgen_train.evaluation.embedders.vggish_features import (
     N_MELS,
     PATCH,
@@ -22,10 +28,10 @@ from musicgen_train.evaluation.embedders.vggish_features import (
     WINDOW_HOP,
     LogMel,
     count_windows,
-    fill_window,
 )
-from musicgen_train.evaluation.embedders.weights import PublishedWeights, find_weights, sha256_of
-from musicgen_train.formats.files import brief, read_pickle, read_tensors
+from musicgen_train.evaluation.embedders.weights import PublishedWeights, find_weights
+from musicgen_train.evaluation.embedders.windows import repeat_to_fill
+from musicgen_train.formats.files import read_pickle, read_tensors
 
 PUBLISHED = PublishedWeights(
     file="vggish-10086976.pth",
@@ -92,14 +98,10 @@ class VggishEmbedder:
 
     def prepare(self, wav: Tensor, sample_rate: int) -> Tensor:
         """A clip [C, N] as mono at 16 kHz and one level: [N']; samples not finite count as 0."""
-        assert wav.ndim == 2, f"a clip is [C, N], got {tuple(wav.shape)}"
-        wav = torch.nan_to_num(wav.detach().cpu().float(), nan=0.0, posinf=0.0, neginf=0.0)
-        if wav.shape[1] == 0:  # nothing can be resampled: a silent sample comes to the same
-            wav = wav.new_zeros(len(wav), 1)
         if self.compat:
-            return level_google(_resample_as_audiocraft(wav, sample_rate).mean(0))
-        mono = resample(wav.mean(0, keepdim=True), sample_rate, SAMPLE_RATE)[0]
-        return fill_window(level_rms(mono))
+            channels = resample_as_audiocraft(finite(wav), sample_rate, SAMPLE_RATE)
+            return level_google(channels.mean(0))
+        return repeat_to_fill(level_rms(to_mono(wav, sample_rate, SAMPLE_RATE)), WINDOW)
 
     @torch.inference_mode()
     def hear(self, prepared: Tensor) -> dict[str, Tensor]:
@@ -122,16 +124,13 @@ class VggishEmbedder:
         """The record of every number that rests on these vectors."""
         if self.compat:
             way = {
-                "channels": "mean, after the rate is changed",
-                "resampler": "julius 24/0.945",
+                **COMPAT_PROTOCOL,
                 "normalisation": "as audiocraft and Google: peak -1 dBFS, 16 bit, divided by the "
                 "highest sample or 0.1; silence stays silence",
                 "short_clips": "under 1 s no vector",
             }
         else:
             way = {
-                "channels": "mean, before the rate is changed",
-                "resampler": "soxr HQ",
                 "normalisation": f"RMS {TARGET_RMS} over the clip, gain at most {MAX_GAIN}",
                 "short_clips": "under 1 s repeated to 1 s",
             }
@@ -142,8 +141,8 @@ class VggishEmbedder:
             "sample_rate": SAMPLE_RATE,
             "window_duration": WINDOW / SAMPLE_RATE,
             "hop_duration": WINDOW_HOP / SAMPLE_RATE,
+            **MONO_PROTOCOL,
             **way,
-            "not_finite": "samples taken as 0",
             "layer": "128-d, pre-ReLU, no PCA",
             "dtype": "log-mel float64, network float32",
         }
@@ -160,39 +159,9 @@ def load_vggish(
     check=False takes weights other than the published ones. UserError if they do not fit.
     """
     found = find_weights(PUBLISHED, path, OPTION, check)
-    state = read_tensors(found) if found.suffix == ".safetensors" else read_pickle(found)
+    content = read_tensors(found) if found.suffix == ".safetensors" else read_pickle(found)
+    remedy = f"get {PUBLISHED.address}, or give {OPTION}=PATH"
     with torch.device("meta"):
-        network = Vggish()
-    differences = _differences(state, network.state_dict())
-    if differences:
-        more = f"; and {len(differences) - 3} more" if len(differences) > 3 else ""
-        raise UserError(
-            f"{found} is not VGGish in torchvggish's layout ({'; '.join(differences[:3])}{more}): "
-            f"get {PUBLISHED.address}, or give {OPTION}=PATH"
-        )
-    plain = {name: value.float().contiguous() for name, value in state.items()}
-    network.load_state_dict(plain, assign=True)
-    network.requires_grad_(False)
+        network = Vggish().requires_grad_(False)
+    fill(network, weights_by_name(content, found, remedy), found, remedy)
     return VggishEmbedder(network, sha256_of(found), compat, device, found.name)
-
-
-def _differences(state: Any, expected: dict[str, Tensor]) -> list[str]:
-    """What is wrong with the content of a weights file, one phrase each."""
-    if not isinstance(state, dict):
-        return [f"it holds a {type(state).__name__}, not tensors by name"]
-    found = [f"{name} is missing" for name in expected if name not in state]
-    found += [f"{brief(name)} is not known" for name in state if name not in expected]
-    for name in [name for name in expected if name in state]:
-        value, shape = state[name], list(expected[name].shape)
-        if not isinstance(value, Tensor) or not value.is_floating_point():
-            found.append(f"{name} is not a tensor of floating point numbers")
-        elif list(value.shape) != shape:
-            found.append(f"{name} is {list(value.shape)}, not {shape}")
-    return found
-
-
-def _resample_as_audiocraft(wav: Tensor, sample_rate: int) -> Tensor:
-    """Each channel of a clip [C, N] at 16 kHz, by the resampler of audiocraft's convert_audio."""
-    from julius.resample import resample_frac
-
-    return resample_frac(wav, int(sample_rate), SAMPLE_RATE)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor, nn
 
@@ -18,15 +16,6 @@ OFFSET = 0.01  # added to magnitudes before the logarithm
 def count_windows(n_samples: int) -> int:
     """How many whole windows fit into a clip: 10 s hold 19, less than 1 s holds none."""
     return max(0, 1 + (n_samples - WINDOW) // WINDOW_HOP)
-
-
-def fill_window(mono: Tensor) -> Tensor:
-    """Repeat a clip [N] shorter than one window until it fills it; longer ones stay as they are."""
-    if len(mono) == 0:
-        return mono.new_zeros(WINDOW)
-    if len(mono) >= WINDOW:
-        return mono
-    return mono.repeat(math.ceil(WINDOW / len(mono)))[:WINDOW]
 
 
 def mel_weights() -> Tensor:

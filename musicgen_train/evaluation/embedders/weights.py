@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import urllib.request
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from urllib.error import HTTPError, URLError
 
 from musicgen_train.data.audio import replacing
 from musicgen_train.errors import UserError
+from musicgen_train.evaluation.embedders.identity import sha256_of
 
 BLOCK = 1 << 20
 TIMEOUT = 30.0  # seconds without a byte
@@ -67,12 +67,6 @@ def find_weights(
         _download(wanted, found, option)
     _check(found, wanted, option)
     return found
-
-
-def sha256_of(path: Path) -> str:
-    """All 64 hex digits of a file's SHA-256."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _check(found: Path, wanted: PublishedWeights, option: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,6 +10,7 @@ from typing import NamedTuple
 
 from musicgen_train.errors import UserError
 from musicgen_train.evaluation.clips import clip_files
+from musicgen_train.evaluation.folder_names import shortest_names
 
 LETTERS = "ABCDEFGHIJKL"  # more cannot be held in mind side by side
 
@@ -58,16 +58,11 @@ class ListeningTest:
 
 def system_names(folders: Sequence[Path]) -> list[str]:
     """The shortest ends of the paths that tell the folders apart."""
-    parts = [folder.absolute().parts for folder in folders]
-    for end, folder in zip(parts, folders, strict=True):
-        if parts.count(end) > 1:
+    places = [folder.absolute() for folder in folders]
+    for place, folder in zip(places, folders, strict=True):
+        if places.count(place) > 1:
             raise UserError(f"{folder} is there twice; name each folder once")
-    length = 1
-    while len({part[-length:] for part in parts}) < len(parts):
-        length += 1
-    names = [str(Path(*part[-length:])) for part in parts]
-    # Bytes that are no text could be shown nowhere.
-    return [os.fsencode(name).decode("utf-8", "replace") for name in names]
+    return shortest_names(places)
 
 
 def match_prompts(

@@ -17,18 +17,6 @@ def clap_scores(audio: Sequence[Tensor], text: Tensor) -> Tensor:
     return (_mean_directions(audio, text) * _directions(text)).sum(1)
 
 
-def shuffled_scores(audio: Sequence[Tensor], text: Tensor) -> Tensor:
-    """Mean score of each clip with the texts of all others: the floor, -> [n] float64.
-
-    What a clip scores whatever the text says; the mean over clips is that over all pairs i != j.
-    Needs no pairs, since cosines are linear in each direction: Σ_j≠i a_i·t_j = a_i·(Σ_j t_j - t_i).
-    A single clip has no other text and scores NaN.
-    """
-    heard, said = _mean_directions(audio, text), _directions(text)
-    others = said.sum(0) - said
-    return (heard * others).sum(1) / (len(said) - 1 or float("nan"))
-
-
 def _mean_directions(audio: Sequence[Tensor], text: Tensor) -> Tensor:
     """The mean unit vector of each clip's windows, [n, D]."""
     assert len(audio) == len(text), (len(audio), len(text))

@@ -92,22 +92,16 @@ def _mean_distances(
 def _parts_and_warnings(sides: list[ClipVectors]) -> tuple[tuple[int, ...], tuple[str, ...]]:
     """Into how many parts the sets can be dealt; nothing, and why, where a line would mislead."""
     n_clips = min(side.n_clips for side in sides)
-    n_vectors = min(side.n_vectors for side in sides)
     dim = sides[0].dim
     if n_clips < MIN_CLIPS:
         return (), (f"{n_clips} clips are too few to extrapolate from: at least {MIN_CLIPS}",)
-    parts = tuple(k for k in PARTS if n_vectors // k > dim)
+    # Where a part has as many clips as there are dimensions, or fewer, the line is bent.
+    parts = tuple(k for k in PARTS if n_clips // k > dim)
     if len(parts) < MIN_SIZES:
         enough = MIN_SIZES * (dim + 1)
-        reason = f"{n_vectors} vectors of {dim} dimensions are too few to extrapolate from"
+        reason = f"{n_clips} clips of {dim} dimensions are too few to extrapolate from"
         return (), (f"{reason}: at least {enough}",)
-    warnings = []  # none of an upward bias, which is what the extrapolation mends
-    smallest = n_clips // parts[-1]
-    if smallest <= dim:
-        warnings.append(
-            f"parts of {smallest} clips in {dim} dimensions: the line may be bent, more clips help"
-        )
-    return parts, tuple(warnings)
+    return parts, ()  # no word of an upward bias, which is what the extrapolation mends
 
 
 def _reference_warnings(reference: FrechetReference, clips: ClipVectors) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 MEAN_DRAWS = 2000
+T_INTERVAL = "Student's t over tracks"
 MEAN_INTERVAL = f"percentile bootstrap of the mean over tracks, {MEAN_DRAWS} draws"
 
 

@@ -26,15 +26,20 @@ class WindowMean(NamedTuple):
     windows: int
 
 
-def clip_log_probabilities(window_logits: Tensor) -> Tensor:
+def clip_log_probabilities(window_logits: Tensor, weights: Tensor | None = None) -> Tensor:
     """Log of the mean label distribution of a clip's windows: logits [W, L] -> [L].
+
+    weights: how much each window counts, [W], such as its length; all alike unless told.
 
     Windows of two clips do not correspond in time, so a clip is described by the mixture of
     what its windows say. Averaging probabilities keeps doubt that averaging logits would hide.
     """
     assert window_logits.shape[0], f"no windows: {tuple(window_logits.shape)}"
     log_probabilities = window_logits.double().log_softmax(-1)
-    return log_probabilities.logsumexp(0) - math.log(window_logits.shape[0])
+    if weights is None:
+        return log_probabilities.logsumexp(0) - math.log(window_logits.shape[0])
+    shares = weights.double() / weights.double().sum()
+    return (log_probabilities + shares.log()[:, None]).logsumexp(0)
 
 
 def kl_divergence(log_p: Tensor, log_q: Tensor) -> Tensor:

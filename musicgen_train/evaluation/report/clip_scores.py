@@ -17,7 +17,7 @@ MAX_ROWS = 2000  # of the table; beyond, the worst and the best half of it
 EXTREMES = 3  # clips at each end
 RANKED_FAMILIES = ("kl", "clap", "chroma", "fad")  # whose clips are worth ranking, most first
 SPREAD_FAMILIES = (*RANKED_FAMILIES, "aesthetics", "codec")  # worth a histogram
-HEARD_KINDS = ("reference", "text", "melody", "generated")
+PLAYED_KINDS = ("reference", "text", "melody", "generated")  # in a row of the table
 Clips = Sequence[Mapping[str, Any]]
 
 
@@ -46,7 +46,7 @@ def score_columns(rows: Sequence[Measurement], clips: Clips) -> list[Column]:
     return columns
 
 
-def clip_table(columns: Sequence[Column], clips: Clips, gallery: Gallery) -> dict[str, Any] | None:
+def score_table(columns: Sequence[Column], clips: Clips, gallery: Gallery) -> dict[str, Any] | None:
     """Heads and rows of the table of clips; None where no clip has a score."""
     if not columns:
         return None
@@ -115,7 +115,7 @@ def _clip_row(
         unit = "share" if column.row.unit == "share" else ""
         text = NOTHING if value is None else format_value(value, unit)
         cells.append({"text": text, "value": "" if value is None else f"{value:.9g}"})
-    sounds = gallery.audio_if_room(clip, HEARD_KINDS)
+    sounds = gallery.audio_if_room(clip, PLAYED_KINDS)
     return {
         "key": clip["key"],
         "segment": "" if clip.get("segment") in (None, clip["key"]) else clip["segment"],

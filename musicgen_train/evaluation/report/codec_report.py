@@ -9,10 +9,9 @@ from typing import Any
 import numpy as np
 
 from musicgen_train.evaluation.report.codec_plots import plot_codebooks, plot_rate_distortion
-from musicgen_train.evaluation.report.number_text import format_value
+from musicgen_train.evaluation.report.number_text import NOTHING, format_value
 
 MAX_ROWS = 200  # files in the table; metrics.json has all
-UNDEFINED = "–"
 SPREAD_COLUMNS = ("Distance", "Mean", "95 % of the mean", "Median", "Std", "Clips")
 CURVE_COLUMNS = (
     "Codebooks", "Nominal, kbit/s", "Entropy, kbit/s", "Mel ↓", "STFT ↓", "SI-SDR, dB ↑",
@@ -61,7 +60,7 @@ def fidelity_note(found: Mapping[str, float | None]) -> str:
     said = zip(("mel", "STFT", "SI-SDR", "loudness"), _distances(found), strict=True)
     units = {"SI-SDR": " dB", "loudness": " LU"}
     return " · ".join(
-        f"{name} {value}{units.get(name, '') if value != UNDEFINED else ''}" for name, value in said
+        f"{name} {value}{units.get(name, '') if value != NOTHING else ''}" for name, value in said
     )
 
 
@@ -70,17 +69,17 @@ def _distances(row: Mapping[str, float | None]) -> list[str]:
     formats = {"mel_distance": ".2f", "stft_distance": ".2f", "si_sdr": ".1f",
                "loudness_difference": "+.1f"}  # fmt: skip
     return [
-        UNDEFINED if (value := row[name]) is None else format(value, spec)
+        NOTHING if (value := row[name]) is None else format(value, spec)
         for name, spec in formats.items()
     ]
 
 
 def _spread_row(row: Mapping[str, Any]) -> list[str]:
     def shown(name: str) -> str:
-        return format_value(row["others"].get(name), "") if name in row["others"] else "–"
+        return format_value(row["others"].get(name), "") if name in row["others"] else NOTHING
 
     ends = row["interval"] or ()
-    interval = " to ".join(format_value(end, "") for end in ends) or UNDEFINED
+    interval = " to ".join(format_value(end, "") for end in ends) or NOTHING
     value = format_value(row["value"], row["unit"])
     return [row["title"], value, interval, shown("median"), shown("std"), str(row["n_clips"])]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 
-class System(NamedTuple):
+class Source(NamedTuple):
     """A source of music that is measured."""
 
     music: str
@@ -13,17 +13,17 @@ class System(NamedTuple):
     short: str
 
 
-FROM_TEXT = System("Music from text", "text", "from text")
-WITH_MELODY = System("Music from text and melody", "melody", "text and melody")
-ROUND_TRIP = System("Real music through the codec", "reconstruction", "codec round trip")
-SYSTEMS = {  # by the last part of a metric's name
-    "": System("Generated music", "generated", "generated"),
+FROM_TEXT = Source("Music from text", "text", "from text")
+WITH_MELODY = Source("Music from text and melody", "melody", "text and melody")
+ROUND_TRIP = Source("Real music through the codec", "reconstruction", "codec round trip")
+SOURCES = {  # by the last part of a metric's name
+    "": Source("Generated music", "generated", "generated"),
     "text": FROM_TEXT,
     "melody": WITH_MELODY,
     "with_melody": WITH_MELODY,
     "round_trip": ROUND_TRIP,
 }
-SYSTEMS_OF_FAMILY = {"codec": ROUND_TRIP, "text": FROM_TEXT}  # where the name does not say
+SOURCES_OF_FAMILY = {"codec": ROUND_TRIP, "text": FROM_TEXT}  # where the name does not say
 LISTENERS = {
     "vggish": "VGGish",
     "clap": "CLAP",
@@ -110,14 +110,14 @@ class MetricName(NamedTuple):
         return f"{SHORT_NAMES.get(self.family, self.family)} {detail}".strip()
 
     @property
-    def source(self) -> System:
+    def source(self) -> Source:
         """What was measured."""
-        unsaid = SYSTEMS_OF_FAMILY.get(self.family, SYSTEMS[""])
-        return SYSTEMS[self.system] if self.system else unsaid
+        unsaid = SOURCES_OF_FAMILY.get(self.family, SOURCES[""])
+        return SOURCES[self.system] if self.system else unsaid
 
 
 def parse_name(name: str) -> MetricName:
     """The parts of a measurement's name."""
     family, *rest = name.split(".")
-    system = rest.pop() if rest and rest[-1] in SYSTEMS else ""
+    system = rest.pop() if rest and rest[-1] in SOURCES else ""
     return MetricName(family, ".".join(rest), system)

@@ -1,4 +1,4 @@
-"""Figures as text: a value with its unit, an interval with as many digits as it can carry."""
+"""Figures and lists as text: a value with its unit, an interval with the digits it can carry."""
 
 from __future__ import annotations
 
@@ -50,6 +50,12 @@ def format_seconds(seconds: float) -> str:
     """93.4 -> "1 min 33 s"."""
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes} min {rest} s" if minutes else f"{seconds:.1f} s"
+
+
+def listed(names: Sequence[str], most: int) -> str:
+    """The first names, and how many more there are: "a, b and 3 more"."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
 
 
 def _finite_ends(interval: Sequence[float | None] | None) -> tuple[float, float] | None:

@@ -11,7 +11,7 @@ from typing import Any
 from musicgen_train.data.audio import replacing
 from musicgen_train.evaluation.measurement import Measurement
 from musicgen_train.evaluation.report.cards import make_cards
-from musicgen_train.evaluation.report.clip_scores import clip_table, score_columns, score_sections
+from musicgen_train.evaluation.report.clip_scores import score_columns, score_sections, score_table
 from musicgen_train.evaluation.report.codec_report import codec_sections
 from musicgen_train.evaluation.report.families import parse_name
 from musicgen_train.evaluation.report.gallery import Gallery
@@ -28,15 +28,14 @@ def write_report(
     report_dir: Path | str,
     title: str = "Evaluation",
     curves: Sequence[tuple[str, Path | str]] = (),
-    configs: Mapping[str, str] | None = None,
     timings: Mapping[str, float] | None = None,
     hint: str = "",
     n_cards: int = 6,
 ) -> Path:
     """Turn the folder that evaluate.py wrote into `report_dir`/index.html and return its path.
 
-    curves: (title, run folder or metrics.csv of a Lightning CSVLogger); configs: YAML by name;
-    timings: seconds by stage. Everything shown is copied, so the folder can be moved or sent.
+    curves: (title, run folder or metrics.csv of a Lightning CSVLogger). timings: seconds by stage.
+    Everything shown is copied, so the folder can be moved or sent.
     """
     evaluation_dir, report_dir = Path(evaluation_dir), Path(report_dir)
     assert report_dir.resolve() != evaluation_dir.resolve(), f"both are {report_dir}"
@@ -46,25 +45,23 @@ def write_report(
     report_dir.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(evaluation_dir / "metrics.json", report_dir / "metrics.json")
     rows, clips = measurements(results), results["clips"]
-    gallery = Gallery(evaluation_dir, report_dir)
-    columns = score_columns(rows, clips)
+    gallery, columns = Gallery(evaluation_dir, report_dir), score_columns(rows, clips)
     page = page_template("report.html.jinja").render(
         title=title,
         hint=hint,
         cards=make_cards(clips[:n_cards], gallery),
         scores=score_sections(columns, clips, gallery),
-        table=clip_table(columns, clips, gallery),
+        table=score_table(columns, clips, gallery),
         groups=metric_groups(rows, report_dir),
         curves=_curves(report_dir, curves),
         timings=[(name, format_seconds(spent)) for name, spent in (timings or {}).items()],
-        configs=[*(configs or {}).items(), *_run_configs(curves)],
+        configs=_run_configs(curves),
         codec=codec_sections(evaluation_dir, report_dir, results),
         **_findings(results, rows),
     )
-    place = report_dir / "index.html"
-    with replacing(place) as partial:
+    with replacing(report_dir / "index.html") as partial:
         partial.write_text(page)
-    return place
+    return report_dir / "index.html"
 
 
 def page_template(name: str) -> Any:

@@ -13,7 +13,6 @@ from musicgen_train.evaluation.report.record import label
 NO_MATTER = {
     "dropped", "draws_seed", "distances", "voiced_share", "reference_dropped", "frames", "interval",
 }  # fmt: skip
-WEIGHTS, DIGESTS = ("weights", "weights_file"), ("weights_sha256", "sha256")
 SET_FAMILIES = ("fad", "fad_inf", "kad", "density", "coverage")
 BIASED = ("fad", "density", "coverage")  # by the number of clips
 SAME_NUMBER = 0.05  # relative difference in clips, or their windows, that does not matter
@@ -40,8 +39,8 @@ def protocol_differences(first: Measurement, second: Measurement) -> list[Differ
     """
     a, b = _plain(first.settings), _plain(second.settings)
     ignored = set(NO_MATTER)
-    if any(key in a and key in b for key in DIGESTS):
-        ignored |= set(WEIGHTS)  # one file may lie in two places
+    if "weights_sha256" in a and "weights_sha256" in b:
+        ignored.add("weights")  # one file may have two names
     fields = [key for key in {**a, **b} if key not in ignored]
     found = [Difference(key, a.get(key), b.get(key)) for key in fields if a.get(key) != b.get(key)]
     for key, one, other in (("unit", first.unit, second.unit),

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from musicgen_train.evaluation.report.number_text import listed
+
 LABELS = {
     "weights_sha256": "SHA-256 of the weights",
-    "sha256": "SHA-256 of the weights",
     "window_duration": "window, s",
     "hop_duration": "hop, s",
     "sample_rate": "sample rate, Hz",
@@ -51,7 +52,6 @@ def _by_reason(dropped: Mapping[str, object]) -> list[str]:
     for name, reason in dropped.items():
         reasons.setdefault(str(reason), []).append(name)
     return [
-        f"{len(names)} ({reason}): {', '.join(names[:NAMED_CLIPS])}"
-        + (f" and {len(names) - NAMED_CLIPS} more" if len(names) > NAMED_CLIPS else "")
+        f"{len(names)} ({reason}): {listed(names, NAMED_CLIPS)}"
         for reason, names in reasons.items()
     ]

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from musicgen_train.errors import UserError
+from musicgen_train.evaluation.folder_names import shortest_names
 from musicgen_train.evaluation.measurement import Measurement
 from musicgen_train.evaluation.report.results import measurements, read_results
 
@@ -73,7 +74,7 @@ def read_runs(folders: Sequence[Path], names: Sequence[str] | None = None) -> li
     for number, place in enumerate(places):
         if place in places[:number]:
             raise UserError(f"{folders[number]} is given twice; give each run once")
-    names = _names(places) if names is None else _checked(names, folders)
+    names = shortest_names(places) if names is None else _checked(names, folders)
     runs = [Run(name, folder) for name, folder in zip(names, folders, strict=True)]
     common = set.intersection(*(set(run.rows) for run in runs))
     if not common:
@@ -85,15 +86,6 @@ def read_runs(folders: Sequence[Path], names: Sequence[str] | None = None) -> li
 def same_prompts(first: Run, second: Run) -> list[str]:
     """Keys under which both runs answer the same text for the same real clip."""
     return [key for key, prompt in first.prompts.items() if second.prompts.get(key) == prompt]
-
-
-def _names(places: Sequence[Path]) -> list[str]:
-    """As few of the last parts of each path as tell them apart."""
-    for n in range(1, max(len(place.parts) for place in places) + 1):
-        names = ["/".join(place.parts[-n:]) for place in places]
-        if len(set(names)) == len(names):
-            return names
-    raise AssertionError(places)  # they were told apart before
 
 
 def _checked(names: Sequence[str], folders: Sequence[Path]) -> Sequence[str]:

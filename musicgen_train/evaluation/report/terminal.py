@@ -14,16 +14,16 @@ from rich.text import Text
 from musicgen_train.evaluation.measurement import Measurement
 from musicgen_train.evaluation.report.codec_report import codec_tables
 from musicgen_train.evaluation.report.families import SHORT_NAMES, parse_name
-from musicgen_train.evaluation.report.metric_tables import grouped
+from musicgen_train.evaluation.report.metric_tables import ARROWS, grouped
 from musicgen_train.evaluation.report.number_text import (
     NOTHING,
     format_end,
     format_interval,
     format_value,
+    listed,
 )
 from musicgen_train.evaluation.report.verdicts import fault_sentences
 
-ARROWS = {"lower": "↓", "higher": "↑", "neither": ""}
 COLUMNS = ("value", "95 %", "floor", "ceiling", "clips")
 GAP, INDENT, SHORTEST_LABEL, LONGEST_LABEL = 2, 2, 24, 46  # columns
 NAMED = 3
@@ -51,11 +51,7 @@ def warning_lines(rows: Sequence[Measurement]) -> list[str]:
     for row in rows:
         for warning in row.warnings:
             about.setdefault(warning, []).append(row.name)
-    lines = []
-    for warning, names in about.items():
-        more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
-        lines.append(f"! {warning} ({', '.join(names[:NAMED])}{more})")
-    return lines
+    return [f"! {warning} ({listed(names, NAMED)})" for warning, names in about.items()]
 
 
 def aligned(
@@ -88,7 +84,7 @@ def _figures(row: Measurement) -> tuple[str, ...]:
     unit = "share" if row.unit == "share" else ""
     value = format_value(row.value, unit) if math.isfinite(row.value) else NOTHING
     return (
-        f"{value} {ARROWS[row.better]}".rstrip(),
+        f"{value} {ARROWS[row.better][0]}".rstrip(),
         format_interval(row.interval, unit),
         format_end(row.good_end, unit),
         format_end(row.bad_end, unit),

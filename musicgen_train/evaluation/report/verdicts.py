@@ -9,7 +9,12 @@ from typing import Any, NamedTuple
 
 from musicgen_train.evaluation.measurement import Measurement
 from musicgen_train.evaluation.report.families import parse_name
-from musicgen_train.evaluation.report.number_text import format_end, format_value, with_interval
+from musicgen_train.evaluation.report.number_text import (
+    format_end,
+    format_value,
+    listed,
+    with_interval,
+)
 
 GOOD_SHARE, FAIR_SHARE = 0.6, 0.25  # of the way from the bad end to the good end
 NAMED_FILES = 5
@@ -98,18 +103,14 @@ def fault_sentences(faults: Mapping[str, Any]) -> list[str]:
         suspect = {what: counts[key] for key, what in FAULTS.items() if counts[key]}
         suspect |= {f"of {other}": names for other, names in counts["odd_ones"].items()}
         for what, names in suspect.items():
-            sentences.append(
-                f"{kind}: {len(names)} of {counts['n_clips']} clips {what}: {_some(names)}."
-            )
+            some = listed(names, NAMED_FILES)
+            sentences.append(f"{kind}: {len(names)} of {counts['n_clips']} clips {what}: {some}.")
         if lost := counts["unreadable"]:
             said = [f"{name} ({reason})" for name, reason in lost.items()]
-            sentences.append(f"{kind}: {len(lost)} unreadable, left out: {_some(said)}.")
+            sentences.append(
+                f"{kind}: {len(lost)} unreadable, left out: {listed(said, NAMED_FILES)}."
+            )
     return sentences
-
-
-def _some(names: Sequence[str]) -> str:
-    more = f" and {len(names) - NAMED_FILES} more" if len(names) > NAMED_FILES else ""
-    return ", ".join(names[:NAMED_FILES]) + more
 
 
 def _texts(row: Measurement) -> dict[str, str]:

@@ -42,7 +42,7 @@ def fidelity_measurements(
             better,
             comparison,
             {},
-            bad_end=float(np.mean(_joined(batches, f"untrained_{field}"))),
+            bad_end=float(np.nanmean(_joined(batches, f"untrained_{field}"))),
             bad_end_is=UNTRAINED_CODEC,
             **fields,
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
@@ -75,12 +76,16 @@ class DistanceScorer:
         return self._heard(self.comparison.reference).clips
 
     @cached_property
+    def _reference_tracks(self) -> ClipVectors:
+        return self._heard(self.comparison.reference).tracks
+
+    @cached_property
     def _factored(self) -> FrechetReference:
         return FrechetReference(self._reference.statistics(), self.protocol.compat)
 
     @cached_property
     def _kernels(self) -> KernelReference:
-        return KernelReference.of(self._reference, seed=SEED, device=self._device)
+        return KernelReference.of(self._reference_tracks, seed=SEED, device=self._device)
 
     def _row(
         self,
@@ -124,10 +129,9 @@ class DistanceScorer:
         if few:
             why = ("fewer than 2 vectors on one side: there is no covariance",)
             return [self._row("fad", f"FAD[{name}]", np.nan, "lower", system, warnings=why)]
-        drawn = self._bootstrap(clips)
-        endless = frechet_infinity(
-            self._reference, clips, seed=SEED, sd=drawn.sd if drawn else None
-        )
+        drawn = self._bootstrap(ours.tracks)
+        sd = drawn.sd if drawn else np.nan
+        endless = frechet_infinity(self._reference_tracks, ours.tracks, seed=SEED, sd=sd)
         unknown = np.isnan(endless.value)
         per_song = per_song_frechet(self._factored, clips)
         least = CLIPS_PER_DIMENSION * clips.dim
@@ -138,12 +142,13 @@ class DistanceScorer:
             "lower",
             system,
             interval=(max(0.0, drawn.low), drawn.high) if drawn else None,
-            interval_is=f"basic bootstrap over the clips of both sets, {len(drawn.draws)} draws"
+            interval_is=f"basic bootstrap over the tracks of both sets, {len(drawn.draws)} draws, "
+            "cut at 0"
             if drawn
             else "",
             warnings=(
                 *frechet_warnings(clips.n_clips, clips.n_vectors, clips.dim),
-                *(() if drawn else (f"no interval: it takes {least} clips on both sides",)),
+                *(() if drawn else (f"no interval: it takes {least} tracks on both sides",)),
                 *(f"no FAD∞: {reason}" for reason in endless.warnings if unknown),
             ),
             others={"debiased": drawn.debiased} if drawn else {},
@@ -159,25 +164,26 @@ class DistanceScorer:
             endless.value,
             "lower",
             system,
-            interval=(endless.low, endless.high),
-            interval_is="± 1.96 standard deviations of the distance over clips",
+            interval=(endless.low, endless.high) if drawn else None,
+            interval_is="± 1.96 standard deviations of the distance over tracks" if drawn else "",
             warnings=endless.warnings,
             others={"R² of the line": endless.r_squared},
             settings={
                 **settings,
-                "extrapolated": "from parts of the clips that share none, both sets, against 1/n",
+                "extrapolated": "from parts of both sets that share no track, against 1/n",
+                "dtype": "float64",
                 "sizes": list(endless.sizes),
                 "distances": list(endless.distances),
             },
         )
         return [row, more]
 
-    def _bootstrap(self, clips: ClipVectors) -> FrechetBootstrap | None:
+    def _bootstrap(self, tracks: ClipVectors) -> FrechetBootstrap | None:
         """None where its interval would seldom hold the truth."""
-        n_clips = min(clips.n_clips, self._reference.n_clips)
-        if n_clips < CLIPS_PER_DIMENSION * clips.dim:
+        n_tracks = min(tracks.n_clips, self._reference_tracks.n_clips)
+        if n_tracks < CLIPS_PER_DIMENSION * tracks.dim:
             return None
-        return frechet_bootstrap(self._reference, clips, seed=SEED)
+        return frechet_bootstrap(self._reference_tracks, tracks, seed=SEED)
 
     @cached_property
     def _frechet_ends(self) -> dict[str, Any]:
@@ -186,12 +192,11 @@ class DistanceScorer:
         if floor is not None:
             ends["good_end"] = self._distance(floor)
             ends["good_end_is"] = REAL_TO_REAL
-        elif self._reference.n_clips >= 4:
-            halves = halves_distance(self._reference, seed=SEED)
-            ends["good_end"] = halves.mean
-            ends["good_end_is"] = (
-                f"halves of the reference, mean of {halves.draws} (sd {halves.sd:.2g})"
-            )
+        elif self._reference_tracks.n_clips >= 4:
+            # Halves have half the clips, and the bias is about one over their number.
+            halves = halves_distance(self._reference_tracks, seed=SEED)
+            ends["good_end"] = halves.mean / 2
+            ends["good_end_is"] = f"half the distance of halves of the reference ({halves.draws})"
         if ceiling is not None:
             ends |= {"bad_end": self._distance(ceiling), "bad_end_is": UNTRAINED}
         return ends
@@ -215,14 +220,14 @@ class DistanceScorer:
             "lower",
             system,
             interval=(found.low, found.high),
-            interval_is="± 1.96 standard deviations, jackknife over the clips of both sets",
+            interval_is="± 1.96 standard deviations, jackknife over the tracks of both sets",
             warnings=found.warnings,
             others={"over all pairs of windows, as kadtk": found.value},
             settings={
                 "kernel": "Gaussian, bandwidth the median distance within the reference",
                 "bandwidth": found.bandwidth,
                 "scale": 100,
-                "pairs": "of different clips",
+                "pairs": "of different tracks",
             },
             good_end=0.0 if ends[0] is None else ends[0],
             good_end_is="the same distribution" if ends[0] is None else REAL_TO_REAL,
@@ -232,8 +237,8 @@ class DistanceScorer:
         return [row]
 
     def _kernel_distance(self, heard: HeardSet) -> KernelDistance:
-        clips = self._heard(heard).clips
-        return kernel_distance(self._kernels, clips, device=self._device)
+        tracks = self._heard(heard).tracks
+        return kernel_distance(self._kernels, tracks, device=self._device)
 
     def _neighbours(self, system: System) -> list[Measurement]:
         found = self._density(system.heard)
@@ -246,7 +251,7 @@ class DistanceScorer:
         rows = []
         for kind, title, same in (
             ("density", "Density", 1.0),
-            ("coverage", "Coverage", 1 - 2.0**-NEIGHBOURS),
+            ("coverage", "Coverage", self._expected_coverage(system.heard)),
         ):
             rows.append(
                 self._row(
@@ -268,6 +273,11 @@ class DistanceScorer:
                 )
             )
         return rows
+
+    def _expected_coverage(self, heard: HeardSet) -> float:
+        """Of one distribution: how often one of a real clip's k nearest is a generated one."""
+        n, m = self._reference.n_clips, self._heard(heard).clips.n_clips
+        return 1 - math.prod((n - 1 - j) / (n + m - 1 - j) for j in range(NEIGHBOURS))
 
     def _density(self, heard: HeardSet) -> DensityCoverage | None:
         """None of a set with too few clips."""

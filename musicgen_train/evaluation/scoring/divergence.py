@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -12,6 +11,7 @@ from musicgen_train.evaluation.comparison import Comparison, System
 from musicgen_train.evaluation.embedders.embedder import Embedder
 from musicgen_train.evaluation.heard_set import HeardSet
 from musicgen_train.evaluation.measurement import Measurement
+from musicgen_train.evaluation.metrics.intervals import bootstrap_mean
 from musicgen_train.evaluation.metrics.kl import (
     AUDIOCRAFT_EPSILON,
     clip_log_probabilities,
@@ -79,7 +79,7 @@ def _measure(
         settings={
             **tagger.protocol(),
             "direction": "KL(ref||gen)",
-            "clip": "mean of the windows' probabilities",
+            "clip": "mean of the windows' probabilities, by their lengths",
             "heads": sorted(next(iter(real.values()), {})),
         },
     )
@@ -124,6 +124,8 @@ def _measure_windows(comparison: Comparison, tagger: Embedder, system: System) -
         },
     )
     row.value = mean.forward
+    each = [(value, comparison.track(name)) for name in names for value in windows[name].tolist()]
+    row.interval = bootstrap_mean([value for value, _ in each], [track for _, track in each])
     return row
 
 
@@ -133,16 +135,15 @@ def _labels(heard: HeardSet, tagger: Embedder) -> Labels:
     for name in heard.names:
         arrays = heard.arrays(tagger, name)
         heads = {head: arrays[head] for head in arrays if head.startswith(PREFIX)}
+        weights = torch.from_numpy(arrays["weights"]) if "weights" in arrays else None
         if all(map(len, heads.values())):
             found[name] = {
-                head.removeprefix(PREFIX).lstrip(".") or tagger.name: _of_clip(logits)
+                head.removeprefix(PREFIX).lstrip(".") or tagger.name: clip_log_probabilities(
+                    torch.from_numpy(logits), weights
+                )
                 for head, logits in heads.items()
             }
     return found
-
-
-def _of_clip(logits: np.ndarray) -> Tensor:
-    return clip_log_probabilities(torch.from_numpy(logits))
 
 
 def _divergences(a: Labels, b: Labels, pairs: Sequence[tuple[str, str]]) -> Tensor:

@@ -8,9 +8,15 @@ from typing import Any, Literal
 
 from musicgen_train.evaluation.comparison import Comparison
 from musicgen_train.evaluation.measurement import Measurement
-from musicgen_train.evaluation.metrics.intervals import MEAN_INTERVAL, bootstrap_mean
+from musicgen_train.evaluation.metrics.intervals import (
+    MEAN_INTERVAL,
+    T_INTERVAL,
+    Interval,
+    bootstrap_mean,
+    t_mean,
+)
 
-FEW_CLIPS = 30
+FEW_CLIPS = FEW_TRACKS = 30
 
 
 def mean_over_clips(
@@ -28,7 +34,14 @@ def mean_over_clips(
     """
     found = {clip: value for clip, value in per_clip.items() if math.isfinite(value)}
     missing = {**dropped, **{clip: "undefined" for clip in per_clip if clip not in found}}
-    interval = bootstrap_mean(list(found.values()), [comparison.track(clip) for clip in found])
+    tracks = [comparison.track(clip) for clip in found]
+    few = len(set(tracks)) < FEW_TRACKS
+    # Of few the percentile bootstrap is too narrow.
+    interval = (t_mean if few else bootstrap_mean)([*found.values()], tracks)
+    if interval is not None and interval.low == interval.high:
+        interval = None  # clips that all agree tell nothing of others
+    if interval is not None and fields.get("unit") == "share":
+        interval = Interval(max(0.0, interval.low), min(1.0, interval.high))
     value = sum(found.values()) / len(found) if found else math.nan
     warnings = list(fields.pop("warnings", ()))
     if len(found) < FEW_CLIPS:
@@ -40,7 +53,7 @@ def mean_over_clips(
         better,
         n_clips=len(found),
         interval=interval,
-        interval_is=MEAN_INTERVAL if interval else "",
+        interval_is=(T_INTERVAL if few else MEAN_INTERVAL) if interval else "",
         warnings=tuple(warnings),
         settings={**fields.pop("settings", {}), "dropped": missing},
         per_clip=dict(per_clip),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -12,6 +13,7 @@ from musicgen_train.evaluation.embedders.melody import ChromaEmbedder
 from musicgen_train.evaluation.heard_set import HeardSet
 from musicgen_train.evaluation.measurement import Measurement
 from musicgen_train.evaluation.metrics.chroma_agreement import ChromaAgreement, chroma_agreement
+from musicgen_train.evaluation.metrics.intervals import bootstrap_mean
 from musicgen_train.evaluation.scoring.means import mean_over_clips, unpaired
 
 TITLES = {"argmax": "Same dominant pitch class", "cosine": "Cosine of dense chroma"}
@@ -40,6 +42,7 @@ class MelodyScorer:
         comparison = self.comparison
         sides = [system.heard] if self.asked else [system.heard, comparison.pairs]
         names, missing = comparison.common(*sides)
+        missing += [name for name in names if self.asked and name not in self.asked]
         names = [name for name in names if not self.asked or name in self.asked]
         own = [(name, name) for name in names]
         found = self._agreements(own, system.heard)
@@ -91,6 +94,11 @@ class MelodyScorer:
             },
         )
         row.value = self._mean(kind, found)
+        if self.compat:  # every frame counts alike
+            frames = [a.frames for a in found]
+            values = np.repeat([getattr(a, kind) for a in found], frames)
+            tracks = np.repeat([self.comparison.track(name) for name in names], frames)
+            row.interval = bootstrap_mean(values, tracks.tolist())
         return row
 
     def _agreements(self, pairs: Pairs, heard: HeardSet) -> list[ChromaAgreement]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,7 +13,7 @@ from musicgen_train.evaluation.comparison import Comparison, System
 from musicgen_train.evaluation.embedders.judge_embedder import JudgeEmbedder
 from musicgen_train.evaluation.heard_set import HeardSet
 from musicgen_train.evaluation.measurement import Measurement
-from musicgen_train.evaluation.metrics.clap_score import clap_scores, shuffled_scores
+from musicgen_train.evaluation.metrics.clap_score import clap_scores
 from musicgen_train.evaluation.metrics.kl import clip_log_probabilities
 from musicgen_train.evaluation.metrics.text_consistency import text_consistency
 from musicgen_train.evaluation.scoring.means import mean_over_clips
@@ -29,7 +29,7 @@ def clap_measurements(comparison: Comparison, clap: ClapEmbedder) -> list[Measur
     named = [name for name, prompt in comparison.prompts.items() if prompt.text]
     said = clap.text_vectors([comparison.prompt(name).text for name in named])
     texts = dict(zip(named, said, strict=True))
-    real = _cosines(comparison.pairs, clap, texts)
+    real = _own_cosines(comparison.pairs, clap, texts)
     return [_clap(comparison, clap, system, texts, real) for system in comparison.systems]
 
 
@@ -40,11 +40,17 @@ def _clap(
     texts: Mapping[str, Tensor],
     real: Mapping[str, float],
 ) -> Measurement:
-    found = _cosines(system.heard, clap, texts)
-    floor = _cosines(system.heard, clap, texts, shuffled_scores)
+    found = _own_cosines(system.heard, clap, texts)
+    others_said = [
+        (a, b)
+        for a, b in comparison.shuffled([*found])
+        if comparison.prompt(a).text != comparison.prompt(b).text
+    ]
+    floor = _cosines(system.heard, clap, texts, others_said)
     others = {}
     if comparison.ceiling is not None:
-        others["untrained"] = float(np.mean([*_cosines(comparison.ceiling, clap, texts).values()]))
+        untrained = _own_cosines(comparison.ceiling, clap, texts)
+        others["untrained"] = float(np.mean([*untrained.values()]))
     ours = [real[name] for name in found if name in real]
     return mean_over_clips(
         ".".join(filter(None, ("clap", system.name))),
@@ -55,26 +61,33 @@ def _clap(
         {name: "has no text" for name in system.heard.names if name not in texts},
         good_end=float(np.mean(ours)) if ours else None,
         good_end_is="real music of these texts" if ours else "",
-        bad_end=float(np.mean([*floor.values()])) if len(floor) > 1 else None,
-        bad_end_is="texts of other clips" if len(floor) > 1 else "",
+        bad_end=float(np.mean(floor)) if floor else None,
+        bad_end_is="texts of other tracks" if floor else "",
         others=others,
         settings={**clap.protocol(), "mean": "of the windows' cosines, then over clips"},
     )
+
+
+def _own_cosines(
+    heard: HeardSet, clap: ClapEmbedder, texts: Mapping[str, Tensor]
+) -> dict[str, float]:
+    """The score of each clip that has a text, with it."""
+    names = [name for name in heard.names if name in texts]
+    found = _cosines(heard, clap, texts, [(name, name) for name in names])
+    return dict(zip(names, found, strict=True))
 
 
 def _cosines(
     heard: HeardSet,
     clap: ClapEmbedder,
     texts: Mapping[str, Tensor],
-    score: Callable[[list[Tensor], Tensor], Tensor] = clap_scores,
-) -> dict[str, float]:
-    """The score of each clip that has a text."""
-    names = [name for name in heard.names if name in texts]
-    if not names:
-        return {}
-    windows = [torch.from_numpy(heard.arrays(clap, name)["vectors"]) for name in names]
-    found = score(windows, torch.stack([texts[name] for name in names]))
-    return dict(zip(names, found.tolist(), strict=True))
+    pairs: Sequence[tuple[str, str]],
+) -> list[float]:
+    """The scores of the clips named first with the texts of those named second."""
+    if not pairs:
+        return []
+    windows = [torch.from_numpy(heard.arrays(clap, clip)["vectors"]) for clip, _ in pairs]
+    return clap_scores(windows, torch.stack([texts[text] for _, text in pairs])).tolist()
 
 
 def judged_text_measurements(comparison: Comparison, judge: JudgeEmbedder) -> list[Measurement]:

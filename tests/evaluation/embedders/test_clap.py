@@ -6,10 +6,12 @@ import pytest
 import torch
 
 from musicgen_train.errors import UserError
-from musicgen_train.evaluation.embedders import clap, clap_files, hub_folder, weights
+from musicgen_train.evaluation.embedders import clap, clap_files
 from musicgen_train.evaluation.embedders.clap import ClapEmbedder, Source, load_clap
 from musicgen_train.evaluation.embedders.clap_features import WINDOW
+from musicgen_train.evaluation.embedders.identity import sha256_of
 from musicgen_train.evaluation.embedders.weights import MissingWeights
+from musicgen_train.formats.hub import fetch_files
 from tests.evaluation.embedders.small_clap import save_laion, small_clap, small_tokenizer
 
 RATE = 48_000
@@ -159,7 +161,7 @@ def test_the_record_tells_weights_by_name_and_hash(folder, tmp_path):
         (checkpoint, "clap.pt", checkpoint),
     ):
         said = load_clap(path, check=False, text=False).protocol()
-        assert said["weights"] == name and said["sha256"] == weights.sha256_of(file)
+        assert said["weights"] == name and said["weights_sha256"] == sha256_of(file)
         json.dumps(said)
 
 
@@ -247,7 +249,7 @@ def test_a_name_of_the_hub_is_looked_for_in_the_cache_first(folder, monkeypatch)
     monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot)
     assert load_clap("somebody/clap").protocol()["weights"] == "somebody/clap"
     assert asked == [("somebody/clap", True)]
-    assert hub_folder.hub_folder(("a/b",), [("x",)], lambda _: False) == (None, "it lacks files")
+    assert fetch_files(("a/b",), [("x",)], lambda _: False) == (None, "it lacks files")
 
 
 def test_roberta_is_asked_for_by_both_its_names(offline, monkeypatch):

@@ -82,7 +82,7 @@ def test_every_weight_of_htsat_base_finds_its_place(base, tmp_path):
     ("change", "said"),
     [
         (lambda s: s.pop("text_branch.pooler.dense.bias"), "lacks the weight text_model.pooler"),
-        (lambda s: s.update(extra=torch.zeros(1)), "unknown weight extra"),
+        (lambda s: s.update(extra=torch.zeros(1)), "unknown weight 'extra'"),
         (
             lambda s: s.update({"audio_branch.norm.bias": torch.zeros(3)}),
             "another shape of audio_model.audio_encoder.norm.bias",

@@ -7,7 +7,7 @@ import torch
 from transformers import HubertConfig, HubertModel, Wav2Vec2FeatureExtractor
 
 from musicgen_train.errors import UserError
-from musicgen_train.evaluation.embedders import mert
+from musicgen_train.evaluation.embedders.identity import sha256_of
 from musicgen_train.evaluation.embedders.mert import MertEmbedder, load_mert
 from musicgen_train.evaluation.embedders.weights import MissingWeights
 
@@ -103,7 +103,7 @@ def test_the_record_tells_layer_and_hash(folder, embedder):
     other = load_mert(folder, layer=1)
     assert other.identity() != embedder.identity() == load_mert(folder, layer=3).identity()
     assert embedder.protocol()["layer"] == 3
-    assert embedder.protocol()["sha256"] == mert.sha256_of(folder / "pytorch_model.bin")
+    assert embedder.protocol()["weights_sha256"] == sha256_of(folder / "pytorch_model.bin")
     json.dumps(embedder.protocol())
 
 
@@ -121,7 +121,7 @@ def test_other_weights_sound_other(embedder):
         ({"deepnorm": True}, "deepnorm"),
         ({"sample_rate": 16_000}, "hears other than"),
         ({"model_type": "wav2vec2"}, "holds no MERT"),
-        ({"num_hidden_layers": 2}, "unknown weight encoder.layers.2"),
+        ({"num_hidden_layers": 2}, "unknown weight 'encoder.layers.2"),
         ({"num_hidden_layers": 4}, "lacks the weight encoder.layers.3"),
         ({"conv_stride": [5]}, "describes no MERT"),
     ],

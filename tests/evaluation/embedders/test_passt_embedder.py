@@ -172,11 +172,11 @@ def test_a_file_in_the_published_layout_is_loaded_and_heard(tmp_path):
 @pytest.mark.parametrize(
     ("content", "complaint"),
     [
-        ([1, 2], "'cls_token' is missing"),
-        ({"model": published(20)}, "'cls_token' is missing"),
-        (published(10), r"'time_new_pos_embed' is \(1, 768, 1, 99\), not \(1, 768, 1, 200\)"),
-        (published(20, extra=torch.zeros(3)), r"'extra' is \(3,\), not in it"),
-        ({**published(20), "norm.bias": 3}, r"'norm.bias' is int, not \(768,\)"),
+        ([1, 2], "no weights by name"),
+        ({"model": published(20)}, "no weights by name"),
+        (published(10), r"time_new_pos_embed: \[1, 768, 1, 99\], not \[1, 768, 1, 200\]"),
+        (published(20, extra=torch.zeros(3)), "unknown weight 'extra'"),
+        ({**published(20), "norm.bias": 3}, "no weights by name"),
     ],
 )
 def test_a_file_in_another_layout_is_refused_in_one_line(content, complaint, tmp_path):

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from musicgen_train.errors import UserError
 from musicgen_train.evaluation.embedders import vggish
+from musicgen_train.evaluation.embedders.identity import sha256_of
 from musicgen_train.evaluation.embedders.vggish import (
     PUBLISHED,
     Vggish,
@@ -16,7 +17,6 @@ from musicgen_train.evaluation.embedders.vggish import (
     load_vggish,
 )
 from musicgen_train.evaluation.embedders.vggish_features import LogMel, count_windows
-from musicgen_train.evaluation.embedders.weights import sha256_of
 
 RATE = 16_000
 SHAPES = {  # of vggish-10086976.pth
@@ -292,36 +292,31 @@ def test_safetensors_of_the_same_names_are_loaded(tmp_path, network):
 
 
 def test_weights_that_do_not_fit_are_named(tmp_path):
-    state = small_state()
-    state["pproc.pca_means"] = torch.zeros(3)
-    del state["features.0.weight"], state["features.0.bias"]
-    state["embeddings.4.weight"] = torch.zeros(527, 1).expand(527, 4096)
-    state["embeddings.4.bias"] = torch.zeros(128, dtype=torch.int64)
-    torch.save(state, tmp_path / "other.pth")
-    with pytest.raises(UserError) as caught:
-        load_vggish(tmp_path / "other.pth", check=False)
-    message = str(caught.value)
-    for part in ("other.pth", "features.0.weight is missing", "features.0.bias is missing",
-                 "'pproc.pca_means' is not known; and 2 more", PUBLISHED.address):  # fmt: skip
-        assert part in message
-    assert "\n" not in message
+    changes = {
+        "unknown weight 'pproc.pca_means'": {"pproc.pca_means": torch.zeros(3)},
+        "shape of embeddings.4.weight: [527, 4096], not [128, 4096]": {
+            "embeddings.4.weight": torch.zeros(527, 1).expand(527, 4096)
+        },
+        "embeddings.4.bias, which holds no floating point numbers": {
+            "embeddings.4.bias": torch.zeros(128, dtype=torch.int64)
+        },
+    }
+    for said, change in changes.items():
+        torch.save(small_state() | change, tmp_path / "other.pth")
+        with pytest.raises(UserError, match=re.escape(said)) as caught:
+            load_vggish(tmp_path / "other.pth", check=False)
+        message = str(caught.value)
+        assert "other.pth" in message and PUBLISHED.address in message and "\n" not in message
 
 
-@pytest.mark.parametrize(
-    ("content", "what"),
-    [
-        ([1, 2], "it holds a list"),
-        ({**small_state(), "features.0.bias": torch.zeros(3)}, "features.0.bias is [3], not [64]"),
-        ({**small_state(), "features.0.bias": "zeros"}, "features.0.bias is not a tensor"),
-    ],
-)
-def test_files_with_something_else_are_refused(tmp_path, content, what):
+@pytest.mark.parametrize("content", [[1, 2], {**small_state(), "features.0.bias": "zeros"}])
+def test_files_with_something_else_are_refused(tmp_path, content):
     torch.save(content, tmp_path / "other.pth")
-    with pytest.raises(UserError, match=re.escape(what)):
+    with pytest.raises(UserError, match="no weights by name"):
         load_vggish(tmp_path / "other.pth", check=False)
 
 
 def test_safetensors_are_known_by_their_suffix(tmp_path):
     save_file({"features.0.bias": torch.zeros(64)}, tmp_path / "other.safetensors")
-    with pytest.raises(UserError, match=r"features.0.weight is missing.*and 14 more"):
+    with pytest.raises(UserError, match=r"lacks the weight features\.0\.weight"):
         load_vggish(tmp_path / "other.safetensors", check=False)

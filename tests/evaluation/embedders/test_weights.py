@@ -8,11 +8,11 @@ import pytest
 
 from musicgen_train.errors import UserError
 from musicgen_train.evaluation.embedders import weights
+from musicgen_train.evaluation.embedders.identity import sha256_of
 from musicgen_train.evaluation.embedders.weights import (
     MissingWeights,
     PublishedWeights,
     find_weights,
-    sha256_of,
     weights_folder,
 )
 

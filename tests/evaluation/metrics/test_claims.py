@@ -155,11 +155,12 @@ def test_sums_over_windows_divided_by_the_number_of_clips_are_far_off():
     assert by_clip > 20 * found
 
 
-def test_an_interval_takes_three_clips_a_dimension():
-    """Both sides are drawn, as an evaluation has them: 64 dimensions, 5 alike windows a clip."""
-    population = Population(64, windows=5, correlation=0.8, scale=1.2, shift=0.3)
+def test_an_interval_takes_twelve_clips_a_dimension():
+    """Both sides are drawn, as an evaluation has them: 32 dimensions, 19 alike windows a clip."""
+    dim = 32
+    population = Population(dim, windows=19, correlation=0.8, decay=0.5, variance=0.17, shift=0.401)
     held = {}
-    for n_clips in (24, 64, CLIPS_PER_DIMENSION * 64):
+    for n_clips in (dim, 3 * dim, CLIPS_PER_DIMENSION * dim):
         hits = 0
         for seed in range(20):
             rng = np.random.default_rng(seed)
@@ -169,5 +170,5 @@ def test_an_interval_takes_three_clips_a_dimension():
             hits += found.low <= population.distance <= found.high
         held[n_clips] = hits
     print(f"\nintervals that hold the truth, of 20, by clips: {held}")
-    assert held[24] <= 5 and held[64] < held[CLIPS_PER_DIMENSION * 64]
-    assert held[CLIPS_PER_DIMENSION * 64] >= 16
+    assert held[dim] <= 5 and held[dim] < held[CLIPS_PER_DIMENSION * dim]
+    assert held[CLIPS_PER_DIMENSION * dim] >= 17

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from musicgen_train.evaluation.metrics.clap_score import clap_scores, shuffled_scores
+from musicgen_train.evaluation.metrics.clap_score import clap_scores
 
 
 def vectors(counts=(1, 3, 2, 5), width=8):
@@ -33,24 +33,8 @@ def test_lengths_of_vectors_do_not_count():
     assert torch.allclose(clap_scores(scaled, 0.2 * text), clap_scores(audio, text), atol=1e-6)
 
 
-def test_the_floor_is_the_mean_over_all_pairs_of_others():
-    audio, text = vectors()
-    floor = shuffled_scores(audio, text)
-    pairs = [[float((audio[i] @ text[j]).mean()) for j in range(4) if j != i] for i in range(4)]
-    assert torch.allclose(floor, torch.tensor(pairs).double().mean(1), atol=1e-6)
-
-
-def test_equal_texts_leave_nothing_above_the_floor():
-    audio, text = vectors()
-    text = text[:1].repeat(4, 1)
-    assert torch.allclose(clap_scores(audio, text), shuffled_scores(audio, text))
-
-
-def test_one_clip_has_no_floor_and_none_has_no_score():
-    audio, text = vectors((2,))
-    assert shuffled_scores(audio, text).isnan().all()
+def test_no_clips_have_no_scores():
     assert clap_scores([], torch.zeros(0, 8)).shape == (0,)
-    assert shuffled_scores([], torch.zeros(0, 8)).shape == (0,)
 
 
 def test_a_clip_without_windows_scores_nan_and_spoils_no_other():

@@ -5,10 +5,10 @@ import pytest
 from musicgen_train.evaluation.report import clip_scores
 from musicgen_train.evaluation.report.clip_scores import (
     by_badness,
-    clip_table,
     ranked,
     score_columns,
     score_sections,
+    score_table,
 )
 from musicgen_train.evaluation.report.gallery import Gallery
 from tests.evaluation.report.small_runs import clip, measured, write_run
@@ -59,13 +59,13 @@ def test_beyond_its_rows_the_table_keeps_the_worst_and_the_best(
 ):
     monkeypatch.setattr(clip_scores, "MAX_ROWS", 4)
     write_run(tmp_path / "eval", [], clips)
-    table = clip_table(columns, clips, Gallery(tmp_path / "eval", tmp_path / "page"))
+    table = score_table(columns, clips, Gallery(tmp_path / "eval", tmp_path / "page"))
     assert table is not None and table["n_clips"] == 10 and table["worst_and_best_by"]
     assert [row["key"] for row in table["rows"]] == ["00", "01", "08", "09"]
 
 
 def test_a_missing_value_is_empty_and_a_share_is_in_percent(clips, columns, tmp_path):
-    table = clip_table(columns, clips, Gallery(tmp_path, tmp_path / "page"))
+    table = score_table(columns, clips, Gallery(tmp_path, tmp_path / "page"))
     assert table is not None
     assert table["rows"][2]["cells"][1] == {"text": "–", "value": ""}
     assert table["rows"][1]["cells"][1]["text"] == "90 %"
@@ -80,4 +80,4 @@ def test_systems_are_told_apart_and_real_music_through_the_codec_is_not_ranked()
 
 
 def test_without_scores_there_is_no_table(tmp_path):
-    assert clip_table([], [clip("a", {})], Gallery(tmp_path, tmp_path / "page")) is None
+    assert score_table([], [clip("a", {})], Gallery(tmp_path, tmp_path / "page")) is None

@@ -59,7 +59,6 @@ def page(evaluated, tmp_path_factory) -> Path:
         evaluated.parent / "report",
         title="A small <test>",
         curves=[("Language model", run)],
-        configs={"model": "dim: 16"},
         timings={"Corpus": 93.4},
         n_cards=2,
     )
@@ -134,14 +133,13 @@ def test_the_page_states_metrics_configuration_and_times_and_escapes_text(page):
     text = unescape(page.read_text())
     for piece in (
         "FAD[judge]",
-        "dim: 16",
         "max_steps: 20",
         "1 min 33 s",
         "Floor",
         "Ceiling",
         "genre 90% (chance 50%)",
         "fewer than 30 tell little",
-        "bootstrap of the mean over tracks",
+        "Student's t over tracks",
     ):
         assert piece in text
     source = page.read_text()

@@ -6,7 +6,8 @@ import torch
 
 from musicgen_train.evaluation.clips import ClipFile
 from musicgen_train.evaluation.comparison import Comparison, Prompt, System
-from musicgen_train.evaluation.heard_cache import HeardCache, digest_of
+from musicgen_train.evaluation.embedders.identity import sha256_of
+from musicgen_train.evaluation.heard_cache import HeardCache
 from musicgen_train.evaluation.heard_set import FACTS, HeardSet
 from tests.evaluation.counting_embedder import CountingEmbedder
 
@@ -22,17 +23,21 @@ class NamedEmbedder(CountingEmbedder):
 
 
 def made_up(
-    folder: Path, title: str, embedder: NamedEmbedder, arrays: dict[str, dict[str, torch.Tensor]]
+    folder: Path,
+    title: str,
+    embedder: NamedEmbedder,
+    arrays: dict[str, dict[str, torch.Tensor]],
+    tracks: dict[str, str] | None = None,
 ) -> HeardSet:
-    """A set whose clips have these arrays, by name."""
+    """A set whose clips have these arrays, by name, and are of these tracks."""
     cache, files = HeardCache(folder / "heard"), []
     for name, heard in arrays.items():
         path = folder / title / f"{name}.wav"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(f"{title} {name}")
-        cache.write(FACTS, digest_of(path), {"facts": FACT})
-        cache.write(embedder, digest_of(path), heard)  # type: ignore[arg-type]
-        files.append(ClipFile(name, path))
+        cache.write(FACTS, sha256_of(path), {"facts": FACT})
+        cache.write(embedder, sha256_of(path), heard)  # type: ignore[arg-type]
+        files.append(ClipFile(name, path, (tracks or {}).get(name, "")))
     return HeardSet(title, files, cache)
 
 

@@ -29,27 +29,27 @@ def measured(tmp_path, generated, reference, protocol=ALL):
 
 
 def test_fad_is_that_of_all_windows_of_all_clips(tmp_path):
-    ours, real = vectors(40, 0, 0.3), vectors(60, 1)
+    ours, real = vectors(100, 0, 0.3), vectors(120, 1)
     row = measured(tmp_path, ours, real)["fad.vggish"]
     expected = frechet_distance(*(GaussianStatistics.of(v.flatten(0, 1)) for v in (real, ours)))
     assert row.value == pytest.approx(expected, rel=1e-9)
     assert not any("no interval" in w for w in row.warnings)
-    assert (row.n_clips, row.n_vectors) == (40, 120)
-    assert row.settings["reference_vectors"] == 180
+    assert (row.n_clips, row.n_vectors) == (100, 300)
+    assert row.settings["reference_vectors"] == 360
     assert row.interval[0] < row.others["debiased"] < row.interval[1]
     assert row.others["debiased"] < row.value  # the bias is upward
-    assert len(row.per_clip) == 40 and min(row.per_clip.values()) > 0
+    assert len(row.per_clip) == 100 and min(row.per_clip.values()) > 0
 
 
-def test_fewer_than_three_clips_a_dimension_have_no_interval_and_say_so(tmp_path):
-    row = measured(tmp_path, vectors(23, 0, 0.3), vectors(60, 1))["fad.vggish"]
+def test_fewer_than_twelve_clips_a_dimension_have_no_interval_and_say_so(tmp_path):
+    row = measured(tmp_path, vectors(95, 0, 0.3), vectors(120, 1))["fad.vggish"]
     assert row.interval is None and "debiased" not in row.others
-    assert "no interval: it takes 24 clips on both sides" in row.warnings
+    assert "no interval: it takes 96 tracks on both sides" in row.warnings
 
 
-def test_the_floor_is_the_mean_of_many_halves_of_the_reference(tmp_path):
+def test_the_floor_is_half_the_mean_distance_of_many_halves_of_the_reference(tmp_path):
     row = measured(tmp_path, vectors(40, 0), vectors(60, 1))["fad.vggish"]
-    assert row.good_end > 0 and "mean of 20" in row.good_end_is
+    assert row.good_end > 0 and "half the distance of halves" in row.good_end_is
 
 
 def test_enough_clips_are_extrapolated_and_fewer_are_told_why_not(tmp_path):
@@ -60,6 +60,33 @@ def test_enough_clips_are_extrapolated_and_fewer_are_told_why_not(tmp_path):
     assert low < many["fad_inf.vggish"].value < high
     assert "fad_inf.vggish" not in few
     assert any("no FAD∞: 40 clips are too few" in said for said in few["fad.vggish"].warnings)
+
+
+def test_the_floor_is_that_of_equal_sets_whatever_their_number(tmp_path):
+    for n in (60, 120):
+        row = measured(tmp_path / str(n), vectors(n, 0), vectors(n, 1))["fad.vggish"]
+        assert row.value == pytest.approx(row.good_end, rel=0.35)
+
+
+def test_clips_of_one_track_are_one_to_intervals_and_kernels(tmp_path):
+    """One distribution, 6 tracks of 4 clips that are nearly alike: nothing sure can be said."""
+    generator = torch.Generator().manual_seed(0)
+
+    def alike():
+        tunes = torch.randn(6, 1, 1, 8, generator=generator)
+        return (tunes + 0.1 * torch.randn(6, 4, 3, 8, generator=generator)).flatten(0, 1)
+
+    tracks = {f"{i:03d}": f"track{i // 4}" for i in range(24)}
+    sets = [
+        made_up(tmp_path, title, EMBEDDER, clips_of(alike()), tracks)
+        for title in ("generated", "reference")
+    ]
+    (tmp_path / "scratch").mkdir()
+    scorer = DistanceScorer(compared(*sets), EMBEDDER, ALL, tmp_path / "scratch")
+    rows = {row.name: row for row in scorer.measurements(lambda share: None)}
+    low, high = rows["kad.vggish"].interval
+    assert low < 0 < high
+    assert rows["fad.vggish"].n_clips == 24 and len(rows["fad.vggish"].per_clip) == 24
 
 
 def test_one_distribution_is_covered_and_another_is_not(tmp_path):
