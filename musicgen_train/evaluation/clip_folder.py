@@ -11,11 +11,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from musicgen_train.data.audio import replacing
+from musicgen_train.data.audio import replacing, writing
 from musicgen_train.errors import UserError
 from musicgen_train.evaluation.clips import Clip, ClipFile, write_clip
 from musicgen_train.evaluation.ranks import Ranks
 from musicgen_train.formats.files import read_json
+
+FORMAT = 1  # of the figures; to be raised when they change
 
 
 class ClipFolder:
@@ -44,10 +46,12 @@ class ClipFolder:
             )
 
     def _open(self, request: Mapping[str, Any]) -> None:
-        self.work.mkdir(parents=True, exist_ok=True)
+        with writing(self.work):
+            self.work.mkdir(parents=True, exist_ok=True)
         for left in (*self.work.glob(".*.tmp"), *self.root.glob("audio/**/.*.tmp")):
             left.unlink()  # of a run that was killed
-        place, asked = self.root / "request.json", json.loads(json.dumps(request))
+        asked = json.loads(json.dumps({"format": FORMAT, **request}))
+        place = self.root / "request.json"
         if place.is_file():
             found = read_json(place)
             if others := [name for name in asked if found.get(name) != asked[name]]:
@@ -56,7 +60,7 @@ class ClipFolder:
                     + ", ".join(f"{n}: {found.get(n)}, now {asked[n]}" for n in others)
                     + "); take another output_dir, or delete that one"
                 )
-        with replacing(place) as partial:
+        with writing(place), replacing(place) as partial:
             partial.write_text(json.dumps(asked, indent=1))
 
     def place(self, kind: str, name: str) -> Path:
@@ -87,7 +91,8 @@ class ClipFolder:
         broken = ~torch.isfinite(wavs).all(-1).all(-1)
         for name, wav in zip(names, wavs, strict=True):
             write_clip(self.place(kind, name), Clip(name, wav, sample_rate))
-        with replacing(self._figures(kind, names)) as partial, partial.open("wb") as file:
+        place = self._figures(kind, names)
+        with writing(place), replacing(place) as partial, partial.open("wb") as file:
             np.savez(file, allow_pickle=False, non_finite=broken.numpy(), **figures)
 
     def figures(self, kind: str, names: Sequence[str]) -> dict[str, np.ndarray]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from musicgen_train.data.audio import replacing
+from musicgen_train.data.audio import replacing, writing
 from musicgen_train.evaluation.clips import Clip, write_clip
 from musicgen_train.evaluation.comparison import Comparison
 from musicgen_train.evaluation.embedders.judge_embedder import STYLE_HEADS, JudgeEmbedder
@@ -115,5 +115,6 @@ def _write_melodies(
         entry["audio"]["melody_source"] = _place(place, evaluation.output_dir)
         arrays[f"{name}.asked"] = asked.half().numpy()
         arrays[f"{name}.heard"] = melodic.heard.arrays(listener, name)["chroma"].astype(np.float16)
-    with replacing(evaluation.output_dir / "chroma.npz") as partial, partial.open("wb") as file:
+    place = evaluation.output_dir / "chroma.npz"
+    with writing(place), replacing(place) as partial, partial.open("wb") as file:
         np.savez_compressed(file, allow_pickle=False, **arrays)

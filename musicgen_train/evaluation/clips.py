@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from musicgen_train.data.audio import AUDIO_SUFFIXES, encode_flac, replacing
+from musicgen_train.data.audio import AUDIO_SUFFIXES, encode_flac, replacing, writing
 from musicgen_train.errors import UserError
 from musicgen_train.evaluation.embedders.facts import ClipFacts
 
@@ -115,7 +115,8 @@ def clip_files(folder: Path | str) -> list[ClipFile]:
 
 def write_clip(path: Path, clip: Clip) -> None:
     """Write one clip as 16-bit FLAC at its own level, for what was measured is what is heard."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     wav = torch.nan_to_num(clip.wav, nan=0.0, posinf=0.0, neginf=0.0).clamp(-1, 1)
-    with replacing(path) as partial:
-        partial.write_bytes(encode_flac(wav, clip.sample_rate))
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(path) as partial:
+            partial.write_bytes(encode_flac(wav, clip.sample_rate))

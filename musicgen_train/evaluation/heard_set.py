@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from musicgen_train.data.audio import writing
 from musicgen_train.errors import UserError
 from musicgen_train.evaluation.clips import ClipFaults, ClipFile
 from musicgen_train.evaluation.embedders.embedder import Embedder
@@ -100,7 +101,7 @@ class HeardSet:
         lengths, names, without, dim = [], [], [], 0
         by_track: dict[str, int] = {}
         path = folder / f"{embedder.name}-{len(list(folder.iterdir()))}.f32"
-        with path.open("wb") as file:
+        with writing(path), path.open("wb") as file:
             for name in sorted(self.names, key=self._first_of_track):
                 values = self.arrays(embedder, name)["vectors"]
                 if not len(values):

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from musicgen_train.data.audio import replacing
+from musicgen_train.data.audio import replacing, writing
 from musicgen_train.errors import UserError
 from musicgen_train.evaluation.clips import ClipFaults
 from musicgen_train.evaluation.measurement import Measurement
@@ -43,9 +43,10 @@ def write_metrics(
     }
     output_dir.mkdir(parents=True, exist_ok=True)
     spent = {name: round(taken, 2) for name, taken in seconds.items()}
-    with replacing(output_dir / "timings.json") as partial:
+    timings, metrics = output_dir / "timings.json", output_dir / "metrics.json"
+    with writing(timings), replacing(timings) as partial:
         partial.write_text(json.dumps(spent, indent=1, ensure_ascii=False))
-    with replacing(output_dir / "metrics.json") as partial:
+    with writing(metrics), replacing(metrics) as partial:
         partial.write_text(json.dumps(content, indent=1, allow_nan=False, ensure_ascii=False))
 
 
