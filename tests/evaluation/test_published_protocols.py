@@ -67,8 +67,8 @@ def test_the_default_protocol_measures_all_it_says_with_a_record_of_each(
         assert record["resampler"] == "soxr HQ" and record["sample_rate"]
     assert rows["fad.vggish"]["n_vectors"] == 19 * N_CLIPS
     assert rows["kl.passt"]["interval"][0] <= rows["kl.passt"]["value"]
-    # The default brings every clip to one level: these differ in nothing else.
-    assert rows["fad.vggish"]["value"] < 0.2 * rows["fad.vggish"]["good_end"]
+    assert rows["fad.vggish"]["interval"] is None  # of 8 clips in 128 dimensions
+    assert rows["fad.vggish"]["value"] < 1e-3  # one level, hence nearly the same clips
 
 
 @pytest.mark.slow
@@ -78,7 +78,7 @@ def test_the_compatible_protocol_says_that_it_is_audiocrafts(weights, folders, t
     }
     assert set(rows) == {"fad.vggish", "kl.passt", "clap", "chroma.argmax"}
     record = rows["fad.vggish"]["settings"]
-    assert record["resampler"] == "julius" and record["dtype"].startswith("float32 statistics")
+    assert record["resampler"].startswith("julius") and record["dtype"].startswith("float32 statistics")
     assert rows["kl.passt"]["settings"]["epsilon"] == 1e-6
     assert rows["kl.passt"]["n_vectors"] == N_CLIPS
     assert rows["chroma.argmax"]["settings"]["frames"] == "all, of all clips together"
