@@ -78,7 +78,8 @@ def test_the_compatible_protocol_says_that_it_is_audiocrafts(weights, folders, t
     }
     assert set(rows) == {"fad.vggish", "kl.passt", "clap", "chroma.argmax"}
     record = rows["fad.vggish"]["settings"]
-    assert record["resampler"].startswith("julius") and record["dtype"].startswith("float32 statistics")
+    assert record["resampler"].startswith("julius")
+    assert record["dtype"].startswith("float32 statistics")
     assert rows["kl.passt"]["settings"]["epsilon"] == 1e-6
     assert rows["kl.passt"]["n_vectors"] == N_CLIPS
     assert rows["chroma.argmax"]["settings"]["frames"] == "all, of all clips together"
