@@ -39,6 +39,10 @@ REQUESTS = (
     {"generated", "reference"},
     {"generated", "reference", "texts"},
 )
+PATHS = (
+    "ckpt", "dataset", "generated", "reference", "texts", "melodies", "output_dir", "cache_dir",
+    "timings",
+)  # fmt: skip
 # Where and how fast it is computed does not change a number, and is no part of the record.
 NOT_RECORDED = (
     "accelerator", "devices", "num_nodes", "num_threads", "cache_dir", "output_dir", "report",
@@ -54,8 +58,13 @@ def main(cfg: DictConfig) -> None:
     import torch
     from omegaconf import OmegaConf
 
+    from musicgen_train.data.audio import writing
     from musicgen_train.evaluation.metrics_file import read_metrics
-    from musicgen_train.evaluation.report.terminal import print_measurements
+    from musicgen_train.evaluation.report.terminal import (
+        print_codec_tables,
+        print_faults,
+        print_measurements,
+    )
     from musicgen_train.evaluation.stages import Stages
 
     if cfg.num_threads:
@@ -68,13 +77,16 @@ def main(cfg: DictConfig) -> None:
     if not ranks.first:
         return
     print_measurements(measured)
-    for name, why in read_metrics(output_dir)["settings"].get("not_measured", {}).items():
+    results = read_metrics(output_dir)
+    for name, why in results["settings"].get("not_measured", {}).items():
         print(f"not measured: {name} ({why})")
-    if (output_dir / "code_counts.npz").is_file():
-        print_codec(output_dir)
+    if "rate_distortion" in results:
+        print_codec_tables(results)
+    print_faults(results)
     print(f"metrics: {output_dir / 'metrics.json'}")
     if cfg.report:
-        print(f"report: {write_page(cfg, output_dir, stages)}")
+        with writing(output_dir / "report"):
+            print(f"report: {write_page(cfg, output_dir, stages)}")
 
 
 def evaluator(cfg: DictConfig) -> Any:
@@ -97,6 +109,12 @@ def launch(cfg: DictConfig) -> tuple[Ranks, torch.device]:
     on_gpu = cfg.accelerator != "cpu" and torch.cuda.is_available()
     if cfg.accelerator in ("gpu", "cuda") and not on_gpu:
         raise UserError(f"accelerator={cfg.accelerator}: there is no GPU here; use accelerator=cpu")
+    started = int(os.environ.get("WORLD_SIZE", "1"))
+    if started not in (1, cfg.devices * cfg.num_nodes):
+        raise UserError(
+            f"{started} processes were started for devices={cfg.devices} "
+            f"num_nodes={cfg.num_nodes}: give devices for each of the num_nodes machines"
+        )
     if cfg.devices == 1 and cfg.num_nodes == 1:
         return Ranks(), torch.device("cuda" if on_gpu else "cpu")
     if cfg.devices == -1 and not on_gpu:
@@ -140,6 +158,9 @@ def check_request(cfg: DictConfig) -> None:
 
     if cfg.get("output_dir", None) is None:
         raise UserError("output_dir is missing; give output_dir=…")
+    for name in PATHS:  # a folder may be called 5
+        if cfg[name] is not None:
+            cfg[name] = str(cfg[name])
     inputs = ("ckpt", "dataset", "generated", "reference", "texts", "melodies")
     if {name for name in inputs if cfg[name]} not in REQUESTS:
         raise UserError(
@@ -277,6 +298,7 @@ def measure_folders(
     cfg: DictConfig, settings: dict, stages: Stages, ranks: Ranks, device: torch.device
 ) -> list[Measurement]:
     """Measure audio that something else made."""
+    from musicgen_train.evaluation.clip_folder import ClipFolder
     from musicgen_train.evaluation.clips import clip_files
     from musicgen_train.evaluation.comparison import Prompt
     from musicgen_train.evaluation.folder_evaluation import evaluate_folders, impossible_metrics
@@ -289,7 +311,9 @@ def measure_folders(
     listeners = preparation(cfg, impossible, None, device)
     settings = {name: value for name, value in settings.items() if name not in OF_GENERATING}
     evaluation = evaluation_of(cfg, listeners, settings, stages, ranks)
-    prompts = {name: Prompt(texts.get(name, "")) for name in names}
+    folders = {"generated": cfg.generated, "reference": cfg.reference}
+    ClipFolder(evaluation.output_dir).open(folders, ranks)
+    prompts = {name: Prompt(texts.get(name, "")) for name in (*names, *texts)}
     return evaluate_folders(ours, Path(cfg.reference), prompts, evaluation)
 
 
@@ -309,14 +333,6 @@ def measure_codec(
     else:
         inputs = dataset_inputs(codec, cfg.dataset, cfg.n_clips, cfg.duration, cfg.splits)
     return evaluate_codec(codec, inputs, Path(str(cfg.output_dir)), settings, stages, cfg.n_cards)
-
-
-def print_codec(output_dir: Path) -> None:
-    """What a codec's evaluation has besides: its rate-distortion curve and codebooks."""
-    from musicgen_train.evaluation.metrics_file import read_metrics
-    from musicgen_train.evaluation.report.terminal import print_codec_tables
-
-    print_codec_tables(read_metrics(output_dir))
 
 
 if __name__ == "__main__":

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,9 +17,9 @@ from musicgen_train.data.audio import replacing, writing
 from musicgen_train.errors import UserError
 from musicgen_train.evaluation.clips import Clip, ClipFile, write_clip
 from musicgen_train.evaluation.ranks import Ranks
-from musicgen_train.formats.files import read_json
+from musicgen_train.formats.files import brief, read_json
 
-FORMAT = 1  # of the figures; to be raised when they change
+FORMAT = 2  # of the figures; to be raised when they change
 
 
 class ClipFolder:
@@ -54,10 +56,13 @@ class ClipFolder:
         place = self.root / "request.json"
         if place.is_file():
             found = read_json(place)
+            found = found if isinstance(found, dict) else {}
             if others := [name for name in asked if found.get(name) != asked[name]]:
                 raise UserError(
-                    f"{self.root} holds the clips of another evaluation ("
-                    + ", ".join(f"{n}: {found.get(n)}, now {asked[n]}" for n in others)
+                    f"{self.root} holds another evaluation ("
+                    + ", ".join(
+                        f"{n}: {brief(found.get(n))}, now {brief(asked[n])}" for n in others
+                    )
                     + "); take another output_dir, or delete that one"
                 )
         with writing(place), replacing(place) as partial:
@@ -73,8 +78,12 @@ class ClipFolder:
 
     def has(self, kind: str, names: Sequence[str]) -> bool:
         """Whether a batch is whole: its figures and all its clips."""
-        clips = (self.place(kind, name).is_file() for name in names)
-        return self._figures(kind, names).is_file() and all(clips)
+        try:
+            sizes = self.figures(kind, names)["sizes"].tolist()
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+            return False
+        places = [self.place(kind, name) for name in names]
+        return sizes == [place.stat().st_size if place.is_file() else None for place in places]
 
     def write(
         self,
@@ -93,7 +102,9 @@ class ClipFolder:
             write_clip(self.place(kind, name), Clip(name, wav, sample_rate))
         place = self._figures(kind, names)
         with writing(place), replacing(place) as partial, partial.open("wb") as file:
-            np.savez(file, allow_pickle=False, non_finite=broken.numpy(), **figures)
+            sizes = [self.place(kind, name).stat().st_size for name in names]
+            common = {"non_finite": broken.numpy(), "sizes": np.array(sizes)}
+            np.savez(file, allow_pickle=False, **common, **figures)
 
     def figures(self, kind: str, names: Sequence[str]) -> dict[str, np.ndarray]:
         """The figures of a batch."""
@@ -110,4 +121,5 @@ class ClipFolder:
         ]
 
     def _figures(self, kind: str, names: Sequence[str]) -> Path:
-        return self.work / f"{kind}-{names[0].replace('/', '-')}.npz"
+        # A name may be longer than a file's, or hold a slash.
+        return self.work / f"{kind}-{hashlib.sha256(names[0].encode()).hexdigest()[:16]}.npz"

@@ -13,6 +13,7 @@ from torch import Tensor
 from musicgen_train.codec.encodec import Encodec
 from musicgen_train.data.audio import AudioError, replacing
 from musicgen_train.errors import UserError
+from musicgen_train.evaluation.clip_folder import ClipFolder
 from musicgen_train.evaluation.clips import Clip, ClipFaults, write_clip
 from musicgen_train.evaluation.codec_inputs import CodecInput, CodecInputs
 from musicgen_train.evaluation.codec_round_trip import (
@@ -33,6 +34,7 @@ from musicgen_train.evaluation.measurement import Measurement
 from musicgen_train.evaluation.metrics.codec_metrics import entropy_bitrate, perplexity, usage
 from musicgen_train.evaluation.metrics.fidelity import undefined_because
 from musicgen_train.evaluation.metrics_file import write_metrics
+from musicgen_train.evaluation.ranks import Ranks
 from musicgen_train.evaluation.sampling import untrained_like
 from musicgen_train.evaluation.stages import Stages
 
@@ -82,6 +84,8 @@ def evaluate_codec(
     n_cards: int = 6,
 ) -> list[Measurement]:
     """Measure, and write excerpts, code_counts.npz and, last, metrics.json to `output_dir`."""
+    told = {"codec": codec.identity(), "of": inputs.origin}
+    ClipFolder(output_dir).open(told, Ranks())
     with stages.stage("Codec round trips") as progress:
         collected = collect(codec, inputs.clips, progress)
     rows, counts = worst_first(collected.rows), collected.counts

@@ -81,6 +81,7 @@ def evaluate_texts(
     """
     prompts = text_prompts(parts, texts, melodies)
     folder, ranks = ClipFolder(evaluation.output_dir), evaluation.ranks
+    evaluation.settings["model_identity"] = parts.identity
     request = {
         "model": parts.identity,
         "texts": [[prompt.name, prompt.description] for prompt in prompts],

@@ -14,6 +14,10 @@ from musicgen_train.evaluation.clips import ClipFaults
 from musicgen_train.evaluation.measurement import Measurement
 
 METRICS_FORMAT = 2
+VERSIONS = (
+    "musicgen_train", "torch", "lightning", "transformers", "numpy", "scipy", "soxr", "julius",
+    "pyloudnorm", "soundfile", "sphn", "av",
+)  # fmt: skip
 
 
 def write_metrics(
@@ -61,7 +65,7 @@ def read_metrics(evaluation_dir: Path) -> dict[str, Any]:
 def versions() -> dict[str, str]:
     """Versions of what the numbers depend on."""
     found = {}
-    for name in ("musicgen_train", "torch", "numpy", "scipy", "soxr", "soundfile", "transformers"):
+    for name in VERSIONS:
         try:
             found[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:

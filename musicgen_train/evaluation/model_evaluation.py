@@ -65,6 +65,8 @@ def evaluate_model(
     folder = ClipFolder(evaluation.output_dir)
     held_out = _numbered(held_out)
     folder.open(_request(parts, held_out, duration, sampling), ranks)
+    identities = {"model_identity": parts.identity, "dataset_fingerprint": held_out.fingerprint}
+    evaluation.settings.update(identities)
     kinds = _kinds(parts, held_out, duration, sampling)
     make_clips(kinds, folder, parts.codec.sample_rate, sampling.batch_size, ranks, stages)
     files = {

@@ -30,7 +30,7 @@ def test_the_same_request_goes_on_and_another_is_refused_by_what_differs(tmp_pat
     written(ClipFolder(tmp_path))
     ClipFolder(tmp_path).open(dict(REQUEST), Ranks())
     assert ClipFolder(tmp_path).has("text", ["000", "001"])
-    with pytest.raises(UserError, match=r"another evaluation \(duration: 2\.0, now 3\.0\)"):
+    with pytest.raises(UserError, match=r"holds another evaluation \(duration: 2\.0, now 3\.0\)"):
         ClipFolder(tmp_path).open(REQUEST | {"duration": 3.0}, Ranks())
     assert ClipFolder(tmp_path).has("text", ["000", "001"])
 
@@ -44,6 +44,26 @@ def test_what_a_killed_run_left_behind_is_swept_away(tmp_path):
         path.write_bytes(b"half")
     folder.open(REQUEST, Ranks())
     assert not any(path.exists() for path in left) and folder.has("text", ["000", "001"])
+
+
+@pytest.mark.parametrize("what", ["figures", "clip"])
+def test_a_batch_with_a_damaged_file_is_not_whole(tmp_path, what):
+    folder = ClipFolder(tmp_path)
+    folder.open(REQUEST, Ranks())
+    written(folder)
+    (figures,) = folder.work.glob("*.npz")
+    place = figures if what == "figures" else folder.place("text", "001")
+    place.write_bytes(place.read_bytes()[:100])
+    assert not folder.has("text", ["000", "001"])
+
+
+def test_long_names_and_names_in_folders_have_figures_of_their_own(tmp_path):
+    folder = ClipFolder(tmp_path)
+    folder.open(REQUEST, Ranks())
+    for name in ("a/b", "a-b", "x" * 190 + "/" + "y" * 190):
+        folder.write("text", [name], torch.zeros(1, 1, 800), 8000, {})
+        assert folder.has("text", [name])
+    assert len(list(folder.work.glob("*.npz"))) == 3
 
 
 def test_a_damaged_request_is_one_line(tmp_path):

@@ -100,6 +100,7 @@ def test_odd_clips_are_named_and_none_is_dropped_or_taken_for_another(tmp_path):
     write_clip(odd / "long.flac", Clip("", tune(2, 61.0), RATE))
     write_clip(odd / "stereo.flac", Clip("", whole.expand(2, -1), RATE))
     write_clip(odd / "rate.flac", Clip("", whole, 22_050))
+    write_clip(odd / "eight.flac", Clip("", whole.expand(8, -1), RATE))
     rows = measured(tmp_path, odd, real)
     results = json.loads((tmp_path / "out" / "metrics.json").read_text())
     faults = results["faults"]["generated"]
@@ -108,13 +109,14 @@ def test_odd_clips_are_named_and_none_is_dropped_or_taken_for_another(tmp_path):
     assert all(faults["unreadable"].values())
     assert (faults["silent"], faults["short"], faults["long"]) == (["silent"], ["short"], ["long"])
     assert faults["odd_ones"] == {
-        "8000 Hz, 2 channels": ["stereo"], "22050 Hz, 1 channel": ["rate"]
+        "8000 Hz, 2 channels": ["stereo"], "22050 Hz, 1 channel": ["rate"],
+        "8000 Hz, 8 channels": ["eight"],
     }  # fmt: skip
-    assert faults["n_clips"] == 13 and rows["fad.judge"].n_clips == 13
+    assert faults["n_clips"] == 14 and rows["fad.judge"].n_clips == 14
     assert set(rows["fad.judge"].settings["dropped"]) == {"corrupt", "cut"}
     assert rows["kl.judge"].n_clips == 7
     assert set(rows["kl.judge"].settings["dropped"]) == {
-        "silent", "short", "long", "stereo", "rate", "nan", "07"
+        "silent", "short", "long", "stereo", "rate", "nan", "eight", "07"
     }  # fmt: skip
     assert rows["kl.judge"].value == pytest.approx(0, abs=1e-9)  # each with its own partner
 
@@ -153,6 +155,28 @@ def test_more_processes_than_the_machine_has_cores_are_refused(tmp_path):
     )  # fmt: skip
     assert result.returncode == 2
     assert re.match(r"error: devices=5000: this machine has \d+ cores; take no more", result.stderr)
+
+
+def test_processes_that_do_not_know_of_each_other_are_refused(tmp_path):
+    folder = write_folder(tmp_path / "music", range(2))
+    result = run(f"generated={folder}", f"reference={folder}", f"output_dir={tmp_path}/o",
+                 WORLD_SIZE="2")  # fmt: skip
+    assert result.returncode == 2
+    assert result.stderr.startswith("error: 2 processes were started for devices=1 num_nodes=1")
+
+
+def test_one_folder_holds_one_evaluation_of_whatever_kind(tmp_path):
+    one, two = (write_folder(tmp_path / name, range(4)) for name in ("one", "two"))
+    (tmp_path / "one" / "bad.wav").write_bytes(b"no audio")
+    common = ["protocol=judge", "metrics=[fad]", "report=false", f"output_dir={tmp_path}/o",
+              f"cache_dir={tmp_path}/heard"]  # fmt: skip
+    first = run(f"generated={one}", f"reference={two}", *common)
+    assert first.returncode == 0, first.stderr
+    assert "1 unreadable, left out: bad" in " ".join(first.stdout.split())
+    before = (tmp_path / "o" / "metrics.json").read_bytes()
+    second = run(f"generated={two}", f"reference={one}", *common)
+    assert second.returncode == 2 and "holds another evaluation (generated: " in second.stderr
+    assert (tmp_path / "o" / "metrics.json").read_bytes() == before
 
 
 def test_half_a_request_is_refused_before_anything_is_loaded(tmp_path):
@@ -268,7 +292,7 @@ def test_another_evaluation_in_the_same_folder_is_refused_and_the_same_goes_on(m
     clips = {path: path.stat().st_mtime_ns for path in out.rglob("audio/text/*.flac")}
     other = run(*of_model(model, out, "sampling.seed=5", "report=false"))
     assert other.returncode == 2
-    assert "holds the clips of another evaluation (seed: 0, now 5)" in other.stderr
+    assert "holds another evaluation (seed: 0, now 5)" in other.stderr
     again = run(*of_model(model, out, "metrics=[kl]", "report=false"))
     assert again.returncode == 0, again.stderr
     assert len(clips) == 4

@@ -11,6 +11,8 @@ from torch import Tensor
 from musicgen_train.evaluation.metrics.clip_vectors import ClipVectors
 from musicgen_train.evaluation.metrics.pairwise import pair_blocks
 
+FEW_VECTORS = 100
+
 
 class DensityCoverage(NamedTuple):
     """How well a set keeps to the reference and reaches it; NaN where `warnings` says why."""
@@ -48,6 +50,11 @@ def density_coverage(
         covered[a] |= inside.any(1)
         recalled[a] |= (squared < own_radii[b]).any(1)
     warnings = []
+    if float(radii.max()) == 0:
+        nan, why = float("nan"), "the reference's vectors are all alike: it has no neighbourhoods"
+        return DensityCoverage(nan, nan, nan, nan, (why,))
+    if min(n, m) < FEW_VECTORS:
+        warnings.append(f"{min(n, m)} vectors: fewer than {FEW_VECTORS} tell little")
     if n != m:
         warnings.append(f"{m} vectors against {n}: coverage and recall grow with the former")
     return DensityCoverage(

@@ -128,5 +128,9 @@ def print_codec_tables(results: Mapping[str, Any]) -> None:
         for row in rows:
             table.add_row(*row)
         Console().print(table)
+
+
+def print_faults(results: Mapping[str, Any]) -> None:
+    """Clips that are silent, short, odd or could not be read, by name, from metrics.json."""
     for sentence in fault_sentences(results["faults"]):
         Console().print(Text(sentence))

@@ -148,6 +148,7 @@ class DistanceScorer:
             else "",
             warnings=(
                 *frechet_warnings(clips.n_clips, clips.n_vectors, clips.dim),
+                *(f"reference: {said}" for said in self._reference_warnings),
                 *(() if drawn else (f"no interval: it takes {least} tracks on both sides",)),
                 *(f"no FAD∞: {reason}" for reason in endless.warnings if unknown),
             ),
@@ -177,6 +178,11 @@ class DistanceScorer:
             },
         )
         return [row, more]
+
+    @property
+    def _reference_warnings(self) -> tuple[str, ...]:
+        real = self._reference
+        return frechet_warnings(real.n_clips, real.n_vectors, real.dim)
 
     def _bootstrap(self, tracks: ClipVectors) -> FrechetBootstrap | None:
         """None where its interval would seldom hold the truth."""

@@ -58,7 +58,7 @@ def _clap(
         found,
         "higher",
         comparison,
-        {name: "has no text" for name in system.heard.names if name not in texts},
+        _without_partner(system.heard, texts),
         good_end=float(np.mean(ours)) if ours else None,
         good_end_is="real music of these texts" if ours else "",
         bad_end=float(np.mean(floor)) if floor else None,
@@ -66,6 +66,13 @@ def _clap(
         others=others,
         settings={**clap.protocol(), "mean": "of the windows' cosines, then over clips"},
     )
+
+
+def _without_partner(heard: HeardSet, texts: Mapping[str, Tensor]) -> dict[str, str]:
+    """Clips without a text, and texts without a clip."""
+    silent = {name: "has no text" for name in heard.names if name not in texts}
+    lost = {name: heard.unreadable.get(name, "no such clip") for name in texts if name not in heard}
+    return silent | lost
 
 
 def _own_cosines(

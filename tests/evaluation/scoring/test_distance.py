@@ -99,6 +99,23 @@ def test_one_distribution_is_covered_and_another_is_not(tmp_path):
     assert same["kad.vggish"].settings["bandwidth"] == other["kad.vggish"].settings["bandwidth"]
 
 
+def test_a_small_reference_is_warned_of(tmp_path):
+    rows = measured(tmp_path, vectors(120, 0), vectors(8, 1)[:, :1])
+    assert "reference: 8 clips are fewer than 1000: the distance is biased upward" in (
+        rows["fad.vggish"].warnings
+    )
+    assert any("reference: 8 vectors of 8" in said for said in rows["fad.vggish"].warnings)
+    assert any("8 vectors: fewer than 100" in said for said in rows["coverage.vggish"].warnings)
+
+
+def test_a_reference_of_one_sound_has_no_neighbourhoods(tmp_path):
+    rows = measured(tmp_path, vectors(20, 0), torch.ones(20, 3, 8))
+    assert (
+        np.isnan(rows["coverage.vggish"].value)
+        and "all alike" in (rows["coverage.vggish"].warnings[0])
+    )
+
+
 def test_compat_rounds_the_statistics_as_google_does(tmp_path):
     ours, real = vectors(40, 0, 0.3), vectors(60, 1)
     exact = measured(tmp_path / "exact", ours, real)["fad.vggish"].value

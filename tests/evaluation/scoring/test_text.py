@@ -48,6 +48,9 @@ def test_clips_without_a_text_are_named(tmp_path):
     )
     (row,) = clap_measurements(comparison, clap)
     assert row.n_clips == 1 and set(row.settings["dropped"]) == {"b", "c"}
+    comparison.prompts["lost"] = Prompt(TEXTS["b"])
+    (row,) = clap_measurements(comparison, clap)
+    assert row.settings["dropped"]["lost"] == "no such clip"
     assert row.bad_end is None  # one text has no other
 
 
