@@ -33,9 +33,7 @@ def check_run(cfg: DictConfig) -> Path:
     if missing:
         raise UserError(f"{missing[0]} is missing: give {missing[0]}=…")
     if cfg.resume is None and (run_dir / "config.yaml").exists():
-        last = run_dir / "checkpoints" / "last.ckpt"
-        remedy = f"resume={last}" if last.exists() else "remove it"
-        raise UserError(f"{run_dir} exists already: choose another name=…, or {remedy}")
+        raise UserError(f"{run_dir} exists already: choose another name=…, or resume=auto")
     return run_dir
 
 
@@ -72,20 +70,30 @@ def quiet() -> None:
     warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.*")
     # The schedule also runs while the discriminator waits.
     warnings.filterwarnings("ignore", message="Detected call of .lr_scheduler.step")
-    # The state after a step is what a checkpoint is meant to hold.
-    warnings.filterwarnings("ignore", message="Using ModelCheckpoint with manual optimization")
+    # That of a resumed run is not.
+    warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty")
 
 
 def estimate(task: Any, datamodule: Any, trainer: Any) -> None:
     """Print what a step will take, and refuse a batch that does not fit."""
-    from musicgen_train.training.estimate import available_memory
+    from musicgen_train.training.run_estimate import check_fit, estimate_run
 
-    device = trainer.strategy.root_device
-    with trainer.precision_plugin.forward_context():
-        expected = task.to(device).estimate(datamodule)
+    expected = estimate_run(task, datamodule, trainer)
     if trainer.is_global_zero:
         print(expected, flush=True)
-    expected.check(available_memory(device))
+    check_fit(expected, task, datamodule, trainer)
+
+
+def check_layout(resume: Any, trainer: Any) -> None:
+    """Refuse to resume one process, or whole copies of a model, from a sharded checkpoint."""
+    from musicgen_train.training.sharding import FullySharded
+
+    folder = resume is not None and Path(resume).is_dir()
+    if folder and not isinstance(trainer.strategy, FullySharded):
+        raise UserError(
+            f"resume={resume} is sharded: add trainer=fsdp, or make one file of it: "
+            f"python -m musicgen_train.training.consolidate {resume} one.ckpt"
+        )
 
 
 def run(cfg: DictConfig) -> None:
@@ -96,32 +104,48 @@ def run(cfg: DictConfig) -> None:
     import torch
 
     from musicgen_train.formats.codec_building import check_codec_config
-    from musicgen_train.training.checkpoints import ConfigRecord, StepSeed, check_resumable
+    from musicgen_train.training.checkpoint_files import full_disk_is_told
+    from musicgen_train.training.checkpoints import (
+        ConfigRecord,
+        StepSeed,
+        check_resumable,
+        newest_checkpoint,
+    )
+    from musicgen_train.training.optimizers import try_out
+    from musicgen_train.training.step_clock import StepClock
 
     quiet()
     resolved: Any = OmegaConf.to_container(cfg, resolve=True)
-    if cfg.resume is not None:
-        check_resumable(Path(cfg.resume), resolved["task"])
+    resume = newest_checkpoint(run_dir / "checkpoints") if cfg.resume == "auto" else cfg.resume
+    if resume is not None:
+        check_resumable(Path(resume), resolved, known_whole=cfg.resume == "auto")
     if cfg.num_threads:
         torch.set_num_threads(cfg.num_threads)
     L.seed_everything(cfg.seed, verbose=False)
     codec = resolved["codec"].get("mono", resolved["codec"])  # a stereo codec is a mono one
     shape = {name: value for name, value in codec.items() if name != "_target_"}
     check_codec_config(shape, CONF / "codec", {})
-    build(cfg.optim, params=[torch.zeros(1)], _partial_=False)  # a wrong rate is refused here
+    try_out(build(cfg.optim, _convert_="all"), build(cfg.schedule))
     datamodule = build(cfg.data, **codec_identity(cfg))
     task = build(cfg.task)
-    callbacks = [build(c) for c in cfg.callbacks.values() if c is not None]
+    callbacks = [StepClock()]
+    callbacks += [build(c) for c in cfg.callbacks.values() if c is not None]
     callbacks += [ConfigRecord(resolved, run_dir / "config.yaml"), StepSeed(cfg.seed)]
-    logger = build(cfg.logger)
+    logger = [build(node) for node in cfg.logger.values() if node is not None]
     trainer: L.Trainer = build(cfg.trainer, callbacks=callbacks, logger=logger)
+    check_layout(resume, trainer)
     task.check(datamodule, trainer)
-    if cfg.init_from and cfg.resume is None:
-        print(f"init_from {cfg.init_from}: {task.init_from(cfg.init_from)}")
+    if cfg.init_from and resume is None:
+        report = task.init_from(cfg.init_from)
+        if trainer.is_global_zero:
+            report.show(cfg.init_from)
+    elif cfg.init_from and trainer.is_global_zero:
+        print(f"init_from {cfg.init_from} is not read: {resume} has all weights")
     estimate(task, datamodule, trainer)
-    trainer.fit(task, datamodule, ckpt_path=cfg.resume, weights_only=True)
-    if trainer.is_global_zero:
+    with full_disk_is_told(run_dir):
+        trainer.fit(task, datamodule, ckpt_path=resume, weights_only=True)
         task.export(run_dir / "model")
+    if trainer.is_global_zero:
         print(f"model: {run_dir / 'model'}")
 
 

@@ -19,28 +19,45 @@ if TYPE_CHECKING:
 CARD, N_Q, TEXT_LENGTH = 2048, 4, 12
 
 
-def our_step(shape: argparse.Namespace, codes: "Tensor", text: "Tensor") -> Callable[[], None]:
-    """One step of our model: delay, forward, cross entropy, backward, AdamW."""
+def our_step(
+    shape: argparse.Namespace,
+    codes: "Tensor",
+    text: "Tensor",
+    *,
+    chunked: bool = True,
+    recompute: bool = False,
+) -> Callable[[], None]:
+    """One step of our model: delay, forward, cross entropy, backward, AdamW.
+
+    chunked: as it is trained; else with all logits at once. recompute: activation checkpointing.
+    """
     import torch
+    from torch.nn import functional
 
     from musicgen_train.lm.model import LanguageModel
-    from musicgen_train.training.lm_module import cross_entropy
+    from musicgen_train.training.transforms import recompute_layers
 
     lm = LanguageModel(
         n_q=N_Q, card=CARD, dim=shape.dim, num_heads=shape.heads, num_layers=shape.layers,
         text_dim=shape.dim,
     )  # fmt: skip
+    if recompute:
+        recompute_layers(lm)
     mask = torch.ones(text.shape[:2])
+    lengths = torch.full((len(codes),), codes.shape[-1])
+    scales = 1 / (N_Q * lm.n_predicted(lengths, codes.shape[-1]))
 
     def loss() -> "Tensor":
+        if chunked:
+            return lm.loss(codes, lengths, scales, text=(text, mask))[0]
         logits, valid = lm.logits(codes, text=(text, mask))
-        return cross_entropy(logits, codes, valid).mean()
+        return functional.cross_entropy(logits[valid], codes[valid])
 
     return stepper(lm, loss)
 
 
 def transformers_step(
-    shape: argparse.Namespace, codes: "Tensor", text: "Tensor"
+    shape: argparse.Namespace, codes: "Tensor", text: "Tensor", *, recompute: bool = False
 ) -> Callable[[], None]:
     """The same with `MusicgenForCausalLM`, whose users delay the codes themselves."""
     import torch
@@ -52,6 +69,8 @@ def transformers_step(
         dropout=0.0, pad_token_id=CARD, bos_token_id=CARD, decoder_start_token_id=CARD,
     )  # fmt: skip
     lm = MusicgenForCausalLM(config)
+    if recompute:
+        lm.gradient_checkpointing_enable()
     B, K, T = codes.shape
     labels = torch.full((B, T, K), CARD)
     for k in range(K):
@@ -84,19 +103,31 @@ def seconds(step: Callable[[], None]) -> float:
     return time.perf_counter() - began
 
 
+def shape_arguments(parser: argparse.ArgumentParser, **defaults: int) -> None:
+    """Add the model's and the batch's sizes to a command line."""
+    for name, default in defaults.items():
+        parser.add_argument(f"--{name}", type=int, default=default)
+
+
+def batch(shape: argparse.Namespace) -> tuple["Tensor", "Tensor"]:
+    """Random codes [B, K, T] and a text [B, L, D]."""
+    import torch
+
+    torch.manual_seed(0)
+    codes = torch.randint(CARD, (shape.batch, N_Q, shape.frames))
+    return codes, torch.randn(shape.batch, TEXT_LENGTH, shape.dim)
+
+
 def main() -> None:
     """Measure, print a table and JSON."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    for name, default in (("dim", 512), ("layers", 8), ("heads", 8), ("batch", 4), ("frames", 250)):
-        parser.add_argument(f"--{name}", type=int, default=default)
+    shape_arguments(parser, dim=512, layers=8, heads=8, batch=4, frames=250)
     parser.add_argument("--pairs", type=int, default=5)
     shape = parser.parse_args()
 
     import torch
 
-    torch.manual_seed(0)
-    codes = torch.randint(CARD, (shape.batch, N_Q, shape.frames))
-    text = torch.randn(shape.batch, TEXT_LENGTH, shape.dim)
+    codes, text = batch(shape)
     ours, theirs = our_step(shape, codes, text), transformers_step(shape, codes, text)
     ours(), theirs()
     pairs = [(seconds(ours), seconds(theirs)) for _ in range(shape.pairs)]

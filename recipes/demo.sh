@@ -29,13 +29,7 @@ stage() {
 train() {
   local name=$1
   shift
-  local last="$run/$name/checkpoints/last.ckpt"
-  if [ -e "$last" ]; then
-    set -- "$@" "resume=$last"
-  else
-    rm -rf "${run:?}/$name"
-  fi
-  python train.py experiment="${name}_demo" "$@"
+  python train.py experiment="${name}_demo" resume=auto "$@"
 }
 
 compose() {

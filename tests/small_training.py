@@ -10,7 +10,7 @@ import train
 ROOT = Path(__file__).parents[1]
 TINY = [
     "codec.sample_rate=2000", "codec.frame_rate=100.0", "codec.card=16", "codec.ratios=[4,5]",
-    "codec.n_filters=4", "codec.dimension=8", "num_threads=1",
+    "codec.n_filters=4", "codec.dimension=8", "num_threads=1", "schedule.warmup_steps=0",
     "trainer.val_check_interval=2", "trainer.log_every_n_steps=1",
     "callbacks.checkpoint.every_n_train_steps=2", "callbacks.checkpoint.save_top_k=-1",
 ]  # fmt: skip
@@ -21,8 +21,8 @@ TINY_LM = [
 ]  # fmt: skip
 
 
-def config(experiment, datasets, *overrides):
-    """The experiment at a size that steps in milliseconds; task and data stay its own."""
+def arguments(experiment, datasets, *overrides):
+    """What train.py is given for an experiment at this size; task and data stay its own."""
     if experiment.startswith("codec"):
         size = [f"data.path={datasets['audio']}", "data.segment_duration=0.5", "data.batch_size=2"]
         size += ["task.warmup_steps=0", "task.kmeans_batches=4"]
@@ -33,8 +33,13 @@ def config(experiment, datasets, *overrides):
         size += ["trainer=cpu"] if experiment == "codec_32khz" else []
     else:
         size = [*TINY_LM, f"data.path={datasets['codes']}", f"codec_path={datasets['codec']}"]
+    return [f"experiment={experiment}", *TINY, *size, *overrides]
+
+
+def config(experiment, datasets, *overrides):
+    """The experiment at a size that steps in milliseconds."""
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-        return compose("train", [f"experiment={experiment}", *TINY, *size, *overrides])
+        return compose("train", arguments(experiment, datasets, *overrides))
 
 
 def fit(cfg):

@@ -16,9 +16,9 @@ BLOCKS = re.findall(r"```(bash|python)\n(.*?)```", README, flags=re.DOTALL)
 # As written a training takes minutes to hours: here it takes two steps of the same kind.
 SHORT = {
     "train.py": "trainer.limit_val_batches=1 num_threads=1 data.batch_size=2",
-    "name=my_codec": "max_steps=2 task.kmeans_batches=20 task.warmup_steps=1 "
-    "task.adversary.start_step=1",
-    "experiment=lm_demo": "max_steps=2",
+    "name=my_codec": "max_steps=2 schedule.warmup_steps=0 task.kmeans_batches=20 "
+    "task.warmup_steps=1 task.adversary.start_step=1",
+    "experiment=lm_demo": "max_steps=2 schedule.warmup_steps=0",
     "evaluate.py": "duration=2 n_clips=2 num_threads=1 sampling.batch_size=2",
 }
 

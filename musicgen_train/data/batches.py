@@ -14,6 +14,7 @@ class Sample(NamedTuple):
     chroma: Tensor | None  # [F, 12] float32
     metadata: dict[str, Any]  # the sample's json: description, genre, moods, bpm, …
     key: str
+    seed: int = 0  # of what is drawn for it in training
 
 
 class CodesBatch(NamedTuple):
@@ -25,6 +26,7 @@ class CodesBatch(NamedTuple):
     chroma: Tensor | None  # [B, F, 12] float32, max-normalised; zeros where padded
     keys: list[str]
     metadata: list[dict[str, Any]]
+    seeds: list[int]  # of all that is drawn for a sample in training; its place in the data's
 
 
 class AudioBatch(NamedTuple):
@@ -36,6 +38,7 @@ class AudioBatch(NamedTuple):
     chroma: Tensor | None  # [B, F, 12] float32, max-normalised; zeros where padded
     keys: list[str]
     metadata: list[dict[str, Any]]
+    seeds: list[int]
 
 
 def collate(
@@ -50,7 +53,7 @@ def collate(
     Of the `n_samples` that there is room for some may not come; None if none does. Each is copied
     when it comes, so that the memory it was decoded into serves the next one.
     """
-    content, lengths, keys, metadata = None, [], [], []
+    content, lengths, keys, metadata, seeds = None, [], [], [], []
     chroma = torch.empty(n_samples, n_chroma, 12) if n_chroma else None
     for row, sample in enumerate(samples):
         if content is None:
@@ -62,6 +65,7 @@ def collate(
         lengths.append(sample.content.shape[-1])
         keys.append(sample.key)
         metadata.append(sample.metadata)
+        seeds.append(sample.seed)
     if content is None:
         return None
     return kind(
@@ -71,6 +75,7 @@ def collate(
         None if chroma is None else chroma[: len(keys)],
         keys,
         metadata,
+        seeds,
     )
 
 

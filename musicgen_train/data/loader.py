@@ -9,6 +9,7 @@ from torch.utils.data import DataLoader
 from musicgen_train.data.batches import AudioBatch, CodesBatch
 from musicgen_train.data.left_out import LeftOut
 from musicgen_train.data.streams import EvalStream, Loaded, TrainStream
+from musicgen_train.data.worker_signals import outlive_signals
 from musicgen_train.errors import UserError
 
 
@@ -33,6 +34,7 @@ class PlacedLoader(DataLoader):
             collate_fn=_as_is,
             num_workers=num_workers,
             pin_memory=pin_memory,
+            worker_init_fn=outlive_signals,
         )
         self.stream = stream
         self.place = place

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from musicgen_train.data.order import epoch_order, hash_of, uniform
+from musicgen_train.data.order import draw_seed, epoch_order, hash_of, uniform
 from musicgen_train.errors import UserError
 
 PATTERN = 1000  # positions
@@ -23,6 +23,7 @@ class Draw(NamedTuple):
     epoch: int  # of that dataset
     sample: int  # number among that dataset's training samples
     where: float  # in [0, 1): where the crop begins
+    seed: int  # of all else that is drawn for it
 
 
 class SampleOrder:
@@ -50,7 +51,8 @@ class SampleOrder:
         if self._orders.get(dataset, (None,))[0] != epoch:
             self._orders[dataset] = epoch, self.shuffles[dataset](seed, epoch)
         sample = int(self._orders[dataset][1][place])
-        return Draw(dataset, epoch, sample, uniform(seed, epoch, sample))
+        where = uniform(seed, epoch, sample)
+        return Draw(dataset, epoch, sample, where, draw_seed(self.seed, position))
 
     def _count(self, position: int) -> tuple[int, int]:
         """The dataset at a position, and how many of its samples come before."""

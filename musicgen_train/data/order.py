@@ -40,6 +40,14 @@ def uniform(seed: int, epoch: int, sample: int) -> float:
     return (hash_of(seed, epoch, sample) >> 11) / (1 << 53)
 
 
+def draw_seed(seed: int, position: int) -> int:
+    """What seeds all other draws for the sample at a position of the stream: 64 bits.
+
+    It belongs to the position, so that draws are the same on any number of ranks.
+    """
+    return hash_of(seed, 3, position)
+
+
 def step_positions(start: int, step: int, batch_size: int, rank: int, world_size: int) -> range:
     """Stream positions of one rank's batch at `step` steps after position `start`."""
     first = start + (step * world_size + rank) * batch_size

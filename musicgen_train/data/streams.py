@@ -22,6 +22,15 @@ class Source(NamedTuple):
     rows: np.ndarray
 
 
+class Wanted(NamedTuple):
+    """One sample of a batch to be read."""
+
+    source: Source
+    number: int  # among the source's rows
+    where: float  # in [0, 1): where the crop begins
+    seed: int  # see CodesBatch
+
+
 class Loaded(NamedTuple):
     """What a worker hands over: errors travel as values, which keeps them one line."""
 
@@ -58,7 +67,7 @@ class TrainStream(IterableDataset):
                 )
             ]
             yield read_batch(
-                [(self.sources[draw.dataset], draw.sample, draw.where) for draw in draws]
+                [Wanted(self.sources[d.dataset], d.sample, d.where, d.seed) for d in draws]
             )
 
 
@@ -87,26 +96,26 @@ class EvalStream(IterableDataset):
         for numbers in self.batches()[worker::n_workers]:
             yield read_batch([self._draw(int(number)) for number in numbers])
 
-    def _draw(self, number: int) -> tuple[Source, int, float]:
+    def _draw(self, number: int) -> Wanted:
         dataset = int(np.searchsorted(self._begins, number, side="right")) - 1
         sample = number - int(self._begins[dataset])
-        return self.sources[dataset], sample, uniform(0, 0, sample)
+        return Wanted(self.sources[dataset], sample, uniform(0, 0, sample), seed=number)
 
 
-def read_batch(draws: Sequence[tuple[Source, int, float]]) -> Loaded:
-    """Read (source, number of the sample, place of the crop); bad samples are left out."""
+def read_batch(wanted: Sequence[Wanted]) -> Loaded:
+    """Read samples; bad ones are left out."""
     faults: list[Fault] = []
 
     def readable() -> Iterator[Sample]:
-        for source, number, where in draws:
+        for source, number, where, seed in wanted:
             try:
-                yield source.segments.read(int(source.rows[number]), where)
+                yield source.segments.read(int(source.rows[number]), where)._replace(seed=seed)
             except BadSample as error:
                 faults.append(Fault(error.key, error.where, error.reason))
 
     # The sources' segments are alike: any of them can make the batch.
-    batch = draws[0][0].segments.batch(readable(), len(draws))
-    return Loaded(batch, len(draws), faults)
+    batch = wanted[0].source.segments.batch(readable(), len(wanted))
+    return Loaded(batch, len(wanted), faults)
 
 
 def _until_error(batches: Iterator[Loaded]) -> Iterator[Loaded]:

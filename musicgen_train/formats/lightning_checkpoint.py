@@ -109,7 +109,7 @@ def _model_training(path: Path) -> Training:
 
 def _build_lm(training: Training, path: Path) -> LanguageModel:
     config = _arguments(training.task.get("lm"), _LM, "language model", path)
-    return build_lm(config, _part(training.state, "lm."), path)
+    return build_lm(config, _trained_part(training.state, "lm."), path)
 
 
 def _build_text_encoder(training: Training, path: Path) -> Any:
@@ -120,7 +120,7 @@ def _build_text_encoder(training: Training, path: Path) -> Any:
             raise UserError(f"{path}: the text encoder is {brief(section)}: that is not known here")
         section = _arguments(section, target, "text encoder", path)
         section = {"type": _TEXT_ENCODERS[target], **section}
-    return build_text_encoder(section, _part(training.state, "text_encoder."), path, path)
+    return build_text_encoder(section, _trained_part(training.state, "text_encoder."), path, path)
 
 
 def _codec_of_the_run(codec_path: Any, path: Path) -> Encodec | StereoCodec:
@@ -145,6 +145,14 @@ def _arguments(section: Any, target: str, part: str, path: Path) -> Any:
     if found != target:
         raise UserError(f"{path}: the {part} is a {brief(found)}, which is not known here")
     return {name: value for name, value in section.items() if name != "_target_"}
+
+
+def _trained_part(state: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """A part's weights as they are exported: their average, once the run has taken any."""
+    n_averaged = state.get("average.n_averaged")
+    # Before its first step an average is what the run started with, not what it learnt.
+    averaged = n_averaged is not None and bool((n_averaged > 0).all())
+    return (_part(state, f"average.module.{prefix}") if averaged else {}) or _part(state, prefix)
 
 
 def _part(state: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

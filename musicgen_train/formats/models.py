@@ -115,6 +115,11 @@ def _file(path: Path) -> Located:
 
 def _folder(folder: Path) -> Located:
     config, pickle = folder / "config.json", folder / LM_FILE
+    if (folder / ".metadata").is_file():
+        raise UserError(
+            f"{folder} is a sharded checkpoint: make one file of it: python -m "
+            f"musicgen_train.training.consolidate {folder} one.ckpt"
+        )
     if not config.is_file():
         if pickle.is_file():
             return Located("audiocraft", folder)

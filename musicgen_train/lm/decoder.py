@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from musicgen_train.lm.autocast import product_dtype
 from musicgen_train.lm.sampling import Sampling, choose
 from musicgen_train.lm.transformer import KVCache, Span, seen
 
@@ -42,7 +43,9 @@ class Decoder:
         self.n_branches = [len(branches) for branches in passes]
         batch_size, _, self.n_steps = sequence.shape
         self.contexts = [
-            model.context(batch_size, given.text, given.chroma, branches, given.negative_text)
+            model.read(
+                model.context(batch_size, given.text, given.chroma, branches, given.negative_text)
+            )
             for branches in passes
         ]
         self.position = torch.zeros(1, dtype=torch.long, device=sequence.device)  # step to fill
@@ -86,7 +89,8 @@ class Decoder:
         length = prefix_length + self.visible(self.n_steps) + (self.bucket > 1)
         heads = self.model.config["num_heads"]
         shape = (rows, heads, length, self.model.dim // heads)
-        return KVCache(len(self.model.layers), shape, like=self.model.embedding.weight)
+        weight = self.model.embedding.weight
+        return KVCache(len(self.model.layers), shape, like=weight.to(product_dtype(weight)))
 
     def _write(self, logits: Tensor) -> None:
         """Choose the tokens at `position` from the branches' logits [n * B, K, card]; move on."""

@@ -13,8 +13,17 @@ from musicgen_train.lm.acceleration import Acceleration
 from musicgen_train.lm.delay import default_delays, delay_codes, undelay
 from musicgen_train.lm.fusing import Fuser, TextCondition
 from musicgen_train.lm.generation import Given, Progress
+from musicgen_train.lm.loss import IGNORED, chunked_cross_entropy
 from musicgen_train.lm.sampling import Sampling
-from musicgen_train.lm.transformer import Cross, KVCache, Layer, Span, seen, sinusoid
+from musicgen_train.lm.transformer import (
+    Condition,
+    Cross,
+    KVCache,
+    Layer,
+    Span,
+    seen,
+    sinusoid,
+)
 
 
 class Context(NamedTuple):
@@ -22,7 +31,8 @@ class Context(NamedTuple):
 
     prefix: Tensor | None  # [B, P, D] in front of the first step
     pad: Tensor | None  # [B] padding columns at the left of each row; None: none
-    cross: Sequence[Cross | None]  # by layer; None: nothing to attend to
+    cross: Condition | None  # attended to by every layer; None: nothing
+    read: Sequence[Cross]  # the same as each layer reads it; empty: each computes it anew
     added: Tensor | None  # [B, F, D] added to the steps, `chroma_rate` frames to a step
 
     @property
@@ -134,6 +144,39 @@ class LanguageModel(nn.Module):
         mask = (frame + delay[:, None] < n_steps).expand(B, K, T)
         return undelay(steps, self.delays, n_frames=T), mask
 
+    def n_predicted(self, lengths: Tensor, n_frames: int) -> Tensor:
+        """How many codes of each codebook `loss` predicts, of rows [B] frames long: [K]."""
+        delays = torch.tensor(self.delays, device=lengths.device)
+        last = (n_frames - delays)[:, None]
+        return torch.minimum(lengths, last).clamp_min(0).sum(1)
+
+    def loss(
+        self,
+        codes: Tensor,
+        lengths: Tensor,
+        scales: Tensor,
+        text: TextCondition | None = None,
+        chroma: Tensor | None = None,
+        *,
+        chunk: int = 1024,
+    ) -> tuple[Tensor, Tensor]:
+        """The scaled cross entropies added up, to train on, and each one's sum: scalar, [K] nats.
+
+        codes [B, K, T], of which each row has `lengths` [B] frames; scales [K] of the codebooks,
+        for their mean 1 / (K * n_predicted). What is predicted, and from what, is as in `logits`,
+        but the logits of `chunk` steps only are there at once.
+        """
+        n_frames = codes.shape[-1]
+        valid = torch.arange(n_frames, device=codes.device) < lengths[:, None, None]
+        sequence = self.with_start(delay_codes(codes, self.delays, self.special_token_id))
+        context = self.context(len(codes), text, chroma)
+        hidden = self.hidden(sequence[..., :n_frames], context, self.whole(context, n_frames))
+        # Step s predicts step s + 1 of the sequence, which starts with the special one.
+        targets = delay_codes(codes.masked_fill(~valid, IGNORED), self.delays, IGNORED)
+        return chunked_cross_entropy(
+            hidden, self.heads.weight, targets[..., :n_frames], scales, chunk
+        )
+
     @property
     def device(self) -> torch.device:
         """Where the model is."""
@@ -204,11 +247,17 @@ class LanguageModel(nn.Module):
     ) -> Context:
         """Project and place the conditions; see `Fuser` for `branches`."""
         fused = self.fuser(batch_size, text, chroma, branches, negative_text)
-        cross: list[Cross | None] = [None] * len(self.layers)
+        cross = None
         if fused.cross is not None and fused.cross_mask is not None:
-            attentions = [cast(Layer, layer).cross_attn for layer in self.layers]
-            cross = [Cross(*a.keys_values(fused.cross), fused.cross_mask) for a in attentions]
-        return Context(fused.prefix, fused.pad, cross, fused.added)
+            cross = Condition(fused.cross, fused.cross_mask)
+        return Context(fused.prefix, fused.pad, cross, [], fused.added)
+
+    def read(self, context: Context) -> Context:
+        """The context with what every step of a generation reads of it, computed once."""
+        if context.cross is None:
+            return context
+        attentions = [cast(Layer, layer).cross_attn for layer in self.layers]
+        return context._replace(read=[a.read(context.cross) for a in attentions])
 
     def whole(self, context: Context, n_steps: int, cache: KVCache | None = None) -> Span:
         """The span of the prefix and the first `n_steps` steps."""
@@ -218,7 +267,12 @@ class LanguageModel(nn.Module):
         return Span(columns, mask, n_columns, cache)
 
     def step_logits(self, sequence: Tensor, context: Context, span: Span) -> Tensor:
-        """Logits of the given steps: [B, K, S] -> [B, S, K, card].
+        """Logits of the given steps: [B, K, S] -> [B, S, K, card]; see `hidden`."""
+        x = self.hidden(sequence, context, span)
+        return self.heads(x).unflatten(-1, (self.n_q, self.card))
+
+    def hidden(self, sequence: Tensor, context: Context, span: Span) -> Tensor:
+        """What the heads read of the given steps: [B, K, S] -> [B, S, D].
 
         The span's columns are those of the steps, in front of them those of the prefix if it enters
         with them.
@@ -236,9 +290,10 @@ class LanguageModel(nn.Module):
             positions = (positions - context.pad[:, None]).clamp(min=0)
         x = x + sinusoid(positions, self.dim).to(x.dtype)
         for index, layer in enumerate(self.layers):
-            x = layer(x, span, context.cross[index], index)
-        x = self.final_norm(x[:, -n_steps:])
-        return self.heads(x).unflatten(-1, (self.n_q, self.card))
+            cross = context.read[index] if context.read else context.cross
+            # A compiled layer would make a case of its own of each index.
+            x = layer(x, span, cross, index if span.cache is not None else 0)
+        return self.final_norm(x[:, -n_steps:])
 
 
 def trunc_normal(weight: Tensor, std: float) -> None:

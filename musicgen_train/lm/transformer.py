@@ -7,6 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from musicgen_train.lm.attention import Attend, sdpa
+
 
 class KVCache:
     """Keys and values of all layers, allocated once for the whole generation."""
@@ -42,6 +44,7 @@ class SelfAttention(nn.Module):
         super().__init__()
         self.num_heads = num_heads
         self.dropout = dropout
+        self.attend: Attend = sdpa
         self.qkv = nn.Linear(dim, 3 * dim, bias=False)
         self.out = nn.Linear(dim, dim, bias=False)
 
@@ -54,16 +57,23 @@ class SelfAttention(nn.Module):
         # One new position may see everything before it, so it needs no mask at all.
         causal = span.mask is None and q.shape[2] > 1
         p = self.dropout if self.training else 0.0
-        y = F.scaled_dot_product_attention(q, k, v, span.mask, dropout_p=p, is_causal=causal)
+        y = self.attend(q, k, v, span.mask, causal, p)
         return self.out(merge_heads(y))
 
 
+class Condition(NamedTuple):
+    """What cross-attention attends to."""
+
+    tokens: Tensor  # [B, L, D]
+    mask: Tensor  # [B, 1, 1, L] False where the condition is padding
+
+
 class Cross(NamedTuple):
-    """What the cross-attention of one layer reads; the same for every step."""
+    """A condition as one layer's cross-attention reads it, at every step of a generation."""
 
     keys: Tensor  # [B, H, L, D / H]
     values: Tensor
-    mask: Tensor  # [B, 1, 1, L] False where the condition is padding
+    mask: Tensor  # [B, 1, 1, L]
 
 
 class CrossAttention(nn.Module):
@@ -73,21 +83,24 @@ class CrossAttention(nn.Module):
         super().__init__()
         self.num_heads = num_heads
         self.dropout = dropout
+        self.attend: Attend = sdpa
         self.q = nn.Linear(dim, dim, bias=False)
         self.kv = nn.Linear(dim, 2 * dim, bias=False)
         self.out = nn.Linear(dim, dim, bias=False)
 
-    def keys_values(self, condition: Tensor) -> tuple[Tensor, Tensor]:
-        """[B, L, D] -> keys and values [B, H, L, D / H], computed once per generation."""
-        k, v = self.kv(condition).chunk(2, dim=-1)
+    def read(self, condition: Condition) -> Cross:
+        """Its keys and values; a generation computes them once."""
+        k, v = self.kv(condition.tokens).chunk(2, dim=-1)
         k, v = split_heads(k, self.num_heads), split_heads(v, self.num_heads)
-        return k.contiguous(), v.contiguous()
+        return Cross(k.contiguous(), v.contiguous(), condition.mask)
 
-    def forward(self, x: Tensor, cross: Cross) -> Tensor:
+    def forward(self, x: Tensor, cross: Condition | Cross) -> Tensor:
         """[B, S, D] -> [B, S, D]."""
+        if isinstance(cross, Condition):
+            cross = self.read(cross)
         q = split_heads(self.q(x), self.num_heads)
         p = self.dropout if self.training else 0.0
-        y = F.scaled_dot_product_attention(q, cross.keys, cross.values, cross.mask, dropout_p=p)
+        y = self.attend(q, cross.keys, cross.values, cross.mask, False, p)
         return self.out(merge_heads(y))
 
 
@@ -120,7 +133,9 @@ class Layer(nn.Module):
         self.ffn = FeedForward(dim, ffn_dim, dropout)
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, x: Tensor, span: Span, cross: Cross | None = None, index: int = 0) -> Tensor:
+    def forward(
+        self, x: Tensor, span: Span, cross: Condition | Cross | None = None, index: int = 0
+    ) -> Tensor:
         """[B, S, D] -> [B, S, D]; `index` is the layer's place in the cache."""
         x = x + self.dropout(self.self_attn(self.norm_self(x), span, index))
         if cross is not None:

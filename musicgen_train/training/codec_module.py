@@ -23,9 +23,10 @@ from musicgen_train.evaluation.metrics.codec_metrics import code_counts, perplex
 from musicgen_train.formats import load_codec, save_codec
 from musicgen_train.training.adversary import Adversary
 from musicgen_train.training.balancer import Balanced, Balancer, check_weights
-from musicgen_train.training.checkpoints import load_partially
 from musicgen_train.training.estimate import StepEstimate, estimate_step
+from musicgen_train.training.loading_report import Report
 from musicgen_train.training.losses import reconstruction_loss
+from musicgen_train.training.partial_codec import take_codec
 
 
 class CodecModule(L.LightningModule):
@@ -148,7 +149,6 @@ class CodecModule(L.LightningModule):
         optimizer = _as_list(self.optimizers())[0]
         optimizer.zero_grad()
         self.manual_backward(loss)
-        self._log_gradient("train/grad_norm", self.codec)
         optimizer.step()
         for scheduler in _as_list(self.lr_schedulers()):
             scheduler.step()
@@ -161,19 +161,16 @@ class CodecModule(L.LightningModule):
         optimizer = _as_list(self.optimizers())[1].optimizer
         optimizer.zero_grad()
         self.manual_backward(loss)
-        self._log_gradient("train/discriminator_grad_norm", adversary)
-        optimizer.step()
-        self.log("train/discriminator", loss.detach())
-        self.log_dict({f"train/discriminator_{name}": value for name, value in right.items()})
-
-    def _log_gradient(self, name: str, module: nn.Module) -> None:
-        norm = get_total_norm(p.grad for p in module.parameters() if p.grad is not None)
+        norm = get_total_norm(p.grad for p in adversary.parameters() if p.grad is not None)
         if not torch.isfinite(norm):
             raise UserError(
-                f"step {self.global_step}: {name} is {norm.item()}: lower optim.lr, look for "
-                "broken audio in the data, and resume from the last checkpoint"
+                f"step {self.global_step}: the discriminator's gradient is {norm.item()}: lower "
+                "task.adversary.optimizer.lr, and go on with resume=auto from the last checkpoint"
             )
-        self.log(name, norm)
+        optimizer.step()
+        self.log("train/discriminator_grad_norm", norm)
+        self.log("train/discriminator", loss.detach())
+        self.log_dict({f"train/discriminator_{name}": value for name, value in right.items()})
 
     def _log_losses(
         self, losses: dict[str, Tensor], balanced: Balanced, output: Reconstruction
@@ -237,16 +234,17 @@ class CodecModule(L.LightningModule):
             return optimizers
         return optimizers, [self.schedule(optimizer) for optimizer in optimizers]
 
-    def init_from(self, path: str) -> str:
-        """Take the weights of another codec that fit; return what was taken and left."""
-        report = load_partially(self.codec, load_codec(path).state_dict())
+    def init_from(self, path: str) -> Report:
+        """Start from another codec, also of another shape; tell what was taken and left."""
+        report = take_codec(self.codec, load_codec(path))
         if self.average is not None:
             self.average.module.load_state_dict(self.codec.state_dict())
         return report
 
     def export(self, folder: Path) -> None:
-        """Write the native codec folder."""
-        save_codec(self.trained, folder)
+        """Write the native codec folder, from rank 0."""
+        if self.global_rank == 0:
+            save_codec(self.trained, folder)
 
 
 def _check_trainer(trainer: L.Trainer) -> None:

@@ -1,16 +1,21 @@
 """Lightning training of the language model on cached codes."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import lightning as L
 import torch
-import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.utils import clip_grad_norm_
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from musicgen_train.codec.encodec import Encodec
+from musicgen_train.codec.ranks import n_ranks, sum_over_ranks
+from musicgen_train.codec.stereo import StereoCodec
 from musicgen_train.conditioning.chroma import ChromaExtractor, one_hot
 from musicgen_train.conditioning.dropout import drop_conditions, drop_words
 from musicgen_train.conditioning.merging import merge_metadata
@@ -19,44 +24,60 @@ from musicgen_train.data.batches import CodesBatch
 from musicgen_train.data.datamodule import MusicDataModule
 from musicgen_train.errors import UserError
 from musicgen_train.formats import load_codec, load_musicgen, save_musicgen
+from musicgen_train.lm.attention import kernel
 from musicgen_train.lm.model import LanguageModel
 from musicgen_train.musicgen import MusicGen
-from musicgen_train.training.checkpoints import load_partially
 from musicgen_train.training.estimate import StepEstimate, estimate_step
+from musicgen_train.training.loading_report import Report
+from musicgen_train.training.optimizers import check_clipping, check_shardable
+from musicgen_train.training.partial_loading import take_musicgen
+from musicgen_train.training.sharding import is_sharded, shard, whole_state
+from musicgen_train.training.transforms import (
+    check_float8,
+    compile_layers,
+    recompute_layers,
+    use_attention,
+    use_float8,
+)
 
-
-def cross_entropy(logits: Tensor, codes: Tensor, mask: Tensor) -> Tensor:
-    """Mean cross entropy of each codebook over its valid positions, in nats: -> [K].
-
-    logits [B, K, T, card], codes [B, K, T], mask [B, K, T] bool.
-    """
-    ce = F.cross_entropy(logits.flatten(0, 2), codes.flatten(), reduction="none").view_as(mask)
-    return (ce * mask).sum((0, 2)) / mask.sum((0, 2)).clamp_min(1)
+PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
 
 
 class MusicGenModule(L.LightningModule):
     """Train a `LanguageModel`, and a text encoder that has parameters, on batches of codes.
 
-    All random draws of a step follow from (seed, batch index, rank): they differ between samples
-    and ranks, and a resumed run repeats them without any saved state.
+    n ranks train as one does on their batches joined: losses are means over the codes of all
+    ranks, and what is drawn for a sample follows from its place in the data. So a resumed run
+    repeats every draw without any saved state. Validation, samples and export use the exponential
+    average of the weights, if `ema_decay` is given; it is taken every `ema_every` steps.
     """
 
     def __init__(
         self,
         lm: LanguageModel,
-        optimizer: Callable[[Iterable[Tensor]], Optimizer],
+        optimizer: Callable[[Iterable[tuple[str, Tensor]]], Optimizer],
         schedule: Callable[[Optimizer], LRScheduler] | None = None,
         text_encoder: WordTextEncoder | T5TextEncoder | None = None,
         chroma: ChromaExtractor | None = None,
         *,
         merging: dict[str, float],
         dropout: dict[str, float],
-        seed: int = 0,
         name: str = "musicgen",
         codec_path: str | None = None,
         max_duration: float = 30.0,
+        ema_decay: float | None = None,
+        ema_every: int = 10,
+        attention: str = "sdpa",
+        compile: bool = False,
+        recompute: bool = False,
+        float8: bool = False,
+        loss_chunk: int = 1024,
     ):
         super().__init__()
+        if ema_every < 1 or loss_chunk < 1:
+            raise UserError(
+                f"task has ema_every {ema_every} and loss_chunk {loss_chunk}: use at least 1"
+            )
         self.lm = lm
         self.text_encoder = text_encoder
         self.chroma = chroma
@@ -65,12 +86,53 @@ class MusicGenModule(L.LightningModule):
         self.merging = merging
         self.dropout = dict(dropout)
         self.word_dropout = self.dropout.pop("word_dropout")
-        self.seed = seed
         self.name = name
         self.codec_path = codec_path
         self.max_duration = max_duration
+        self.ema_every = ema_every
+        self.attention = attention
+        self.compile_layers = compile
+        self.float8 = float8
+        self.loss_chunk = loss_chunk
+        self.average = None
+        if ema_decay is not None:
+            self.average = AveragedModel(
+                nn.ModuleDict(self._trained_parts()), multi_avg_fn=get_ema_multi_avg_fn(ema_decay)
+            )
+            self.average.requires_grad_(False)
+        if recompute:
+            recompute_layers(lm)
+        self._configured = False
+        self._window: list[Tensor] = []  # losses of the batches that make one step
+
+    def _trained_parts(self) -> dict[str, nn.Module]:
+        """The modules that have parameters; a frozen text encoder has none."""
+        parts: dict[str, nn.Module] = {"lm": self.lm}
+        if self.text_encoder is not None and any(True for _ in self.text_encoder.parameters()):
+            parts["text_encoder"] = self.text_encoder
+        return parts
+
+    @property
+    def trained(self) -> dict[str, nn.Module]:
+        """The parts that are validated, heard and exported: their averages, once there are any."""
+        if self.average is not None and self.average.n_averaged > 0:
+            return dict(self.average.module.items())  # type: ignore[operator]
+        return self._trained_parts()
 
     def check(self, datamodule: MusicDataModule, trainer: L.Trainer) -> None:
+        """Refuse what cannot be trained, or not on this dataset, before hours are spent."""
+        if trainer.precision not in PRECISIONS:
+            raise UserError(
+                f"trainer.precision={trainer.precision} rounds small updates of the weights away: "
+                f"use one of {', '.join(PRECISIONS)}"
+            )
+        device = trainer.strategy.root_device
+        kernel(self.attention, device)
+        if self.float8:
+            check_float8(device)
+        self._check_chroma(datamodule)
+
+    def _check_chroma(self, datamodule: MusicDataModule) -> None:
         """Refuse a dataset whose chroma is not what the model will be conditioned on."""
         if self.chroma is None:
             return
@@ -88,6 +150,21 @@ class MusicGenModule(L.LightningModule):
                 f"conditioning.chroma_rate says {self.lm.chroma_rate:g}: set it to the former"
             )
 
+    def configure_model(self) -> None:
+        """Prepare the model for its device, and shard it if the strategy does; once."""
+        if self._configured:
+            return
+        self._configured = True
+        use_attention(self.lm, self.attention, self.trainer.strategy.root_device)
+        if self.float8:
+            use_float8(self.lm)
+        if self.compile_layers:
+            compile_layers(self.lm)
+        if self.device_mesh is not None:
+            averages = [] if self.average is None else self.average.module.children()
+            for part in (*self._trained_parts().values(), *averages):
+                shard(part, self.device_mesh["data_parallel"], self.trainer.precision)
+
     def estimate(self, datamodule: MusicDataModule) -> StepEstimate:
         """Memory and time of a step on batches of this shape; nothing is trained."""
         n_frames = round(datamodule.duration * datamodule.index.info["frame_rate"])
@@ -97,69 +174,137 @@ class MusicGenModule(L.LightningModule):
             codes = torch.randint(self.lm.card, (size, self.lm.n_q, n_frames), generator=rng)
             n_chroma = self.lm.config["chroma_length"] if self.chroma is not None else 0
             chroma = torch.zeros(size, n_chroma, 12, device=self.device) if n_chroma else None
-            texts = ["music"] * size
             lengths = torch.full((size,), n_frames, device=self.device)
-            batch = CodesBatch(codes.to(self.device), lengths, texts, chroma, texts, [{}] * size)
-            return self.cross_entropies(batch, texts, chroma).mean()
+            texts, metadata, seeds = ["music"] * size, [{}] * size, [0] * size
+            batch = CodesBatch(
+                codes.to(self.device), lengths, texts, chroma, texts, metadata, seeds
+            )
+            return self.losses(self._trained_parts(), batch, texts, chroma)[0]
 
         return estimate_step(self, loss, datamodule.batch_size, self.device)
 
     def training_step(self, batch: CodesBatch, batch_idx: int) -> Tensor:
-        texts, chroma = self.draw_conditions(batch, batch_idx)
-        ce = self.cross_entropies(batch, texts, chroma)
-        self.log("train/ce", ce.mean().detach(), prog_bar=True)
-        return ce.mean()
+        texts, chroma = self.draw_conditions(batch)
+        loss, ce = self.losses(self._trained_parts(), batch, texts, chroma)
+        self._log_losses(ce)
+        return loss
 
     def validation_step(self, batch: CodesBatch, batch_idx: int) -> None:
-        ce = self.cross_entropies(batch, batch.descriptions, batch.chroma)
+        _, ce = self.losses(self.trained, batch, batch.descriptions, batch.chroma)
         size = {"batch_size": len(batch.keys), "sync_dist": True}
         self.log("valid/ce", ce.mean(), **size)
         self.log_dict({f"valid/ce_q{k}": value for k, value in enumerate(ce)}, **size)
 
-    def cross_entropies(self, batch: CodesBatch, texts: list[str], chroma: Tensor | None) -> Tensor:
-        """Cross entropy of each codebook under the given conditions: [K] nats."""
-        text = self.text_encoder(texts) if self.text_encoder is not None else None
-        melody = one_hot(chroma) if self.chroma is not None and chroma is not None else None
-        logits, mask = self.lm.logits(batch.codes, text=text, chroma=melody)
-        frame = torch.arange(batch.codes.shape[-1], device=mask.device)
-        return cross_entropy(logits, batch.codes, mask & (frame < batch.lengths[:, None, None]))
+    def losses(
+        self, parts: Any, batch: CodesBatch, texts: list[str], chroma: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """This rank's loss, whose mean over ranks is that of the joined batch; and, over all ranks,
+        the mean cross entropy of each codebook: scalar, [K] nats.
 
-    def draw_conditions(self, batch: CodesBatch, batch_idx: int) -> tuple[list[str], Tensor | None]:
+        Accumulated batches count alike, however long their music is.
+        """
+        encoder = parts.get("text_encoder", self.text_encoder)
+        text = encoder(texts) if encoder is not None else None
+        melody = one_hot(chroma) if self.chroma is not None and chroma is not None else None
+        lm = parts["lm"]
+        counts = lm.n_predicted(batch.lengths, batch.codes.shape[-1])
+        shares = 1 / sum_over_ranks(counts).clamp_min(1)
+        loss, sums = lm.loss(
+            batch.codes, batch.lengths, shares * (n_ranks() / lm.n_q), text, melody,
+            chunk=self.loss_chunk,
+        )  # fmt: skip
+        return loss, sum_over_ranks(sums.detach()) * shares
+
+    def _log_losses(self, ce: Tensor) -> None:
+        """Log the mean of each codebook's cross entropy over the batches of an optimizer step."""
+        self._window.append(ce)
+        if not self.trainer.fit_loop._should_accumulate():
+            mean = torch.stack(self._window).mean(0)
+            self._window.clear()
+            self.log("train/ce", mean.mean(), prog_bar=True)
+            self.log_dict({f"train/ce_q{k}": value for k, value in enumerate(mean)})
+
+    def draw_conditions(self, batch: CodesBatch) -> tuple[list[str], Tensor | None]:
         """The conditions this step trains on: metadata merged in, words and conditions dropped."""
-        rng = torch.Generator().manual_seed(
-            (self.seed * 1_000_003 + batch_idx) * self.trainer.world_size + self.global_rank
-        )
+        generators = [torch.Generator().manual_seed(seed) for seed in batch.seeds]
         texts = [
             drop_words(merge_metadata(metadata, rng, **self.merging), self.word_dropout, rng)
-            for metadata in batch.metadata
+            for metadata, rng in zip(batch.metadata, generators, strict=True)
         ]
-        return drop_conditions(texts, batch.chroma, rng, **self.dropout)
+        return drop_conditions(texts, batch.chroma, generators, **self.dropout)
 
     def configure_optimizers(self) -> Any:
-        optimizer = self.optimizer(p for p in self.parameters() if p.requires_grad)
+        optimizer = self.optimizer([(n, p) for n, p in self.named_parameters() if p.requires_grad])
+        check_clipping(optimizer, str(self.trainer.precision), self.trainer.gradient_clip_val)
+        if is_sharded(self.lm):
+            check_shardable(optimizer)
         if self.schedule is None:
             return optimizer
         return [optimizer], [{"scheduler": self.schedule(optimizer), "interval": "step"}]
 
-    def init_from(self, path: str) -> str:
-        """Take the weights of another MusicGen that fit; return what was taken and left."""
-        other = load_musicgen(path)
-        report = load_partially(self.lm, other.lm.state_dict())
-        if self.text_encoder is not None and other.text_encoder is not None:
-            report += "; text encoder: " + load_partially(
-                self.text_encoder, other.text_encoder.state_dict()
+    def configure_gradient_clipping(
+        self,
+        optimizer: Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        # Lightning's refuses fused optimizers also in bfloat16, where no scaler needs them plain.
+        if gradient_clip_val and gradient_clip_algorithm in (None, "norm"):
+            clip_grad_norm_(self.parameters(), gradient_clip_val)
+        elif gradient_clip_val:
+            super().configure_gradient_clipping(
+                optimizer, gradient_clip_val, gradient_clip_algorithm
             )
+
+    def optimizer_step(self, *arguments: Any, **options: Any) -> None:
+        # Here, and not at the end of the batch, so that a checkpoint of a step has its average.
+        super().optimizer_step(*arguments, **options)
+        if self.average is not None and (self.global_step + 1) % self.ema_every == 0:
+            self.average.update_parameters(nn.ModuleDict(self._trained_parts()))
+
+    def init_from(self, path: str) -> Report:
+        """Start from another MusicGen, also of another shape; tell what was taken and left."""
+        source = load_musicgen(path)
+        report = take_musicgen(self.lm, self.text_encoder, self.chroma, source, self._codec)
+        if self.average is not None:
+            self.average.module.load_state_dict(nn.ModuleDict(self._trained_parts()).state_dict())
         return report
 
+    @cached_property
+    def _codec(self) -> Encodec | StereoCodec:
+        assert self.codec_path is not None, "a language model is heard and exported with its codec"
+        return load_codec(self.codec_path)
+
+    def musicgen(self) -> MusicGen | None:
+        """What is trained, to generate with; if it is sharded, a copy, and on rank 0 alone.
+
+        All ranks have to ask, as a sharded model is put together.
+        """
+        parts = self.trained
+        lm: Any = parts["lm"]
+        text_encoder: Any = parts.get("text_encoder", self.text_encoder)
+        if is_sharded(lm):
+            states = [whole_state(part) for part in parts.values()]
+            if self.global_rank > 0:
+                return None
+            lm, text_encoder = self._unsharded(states)
+        return MusicGen(
+            self.name, self._codec, lm, text_encoder, self.chroma, max_duration=self.max_duration
+        ).to(self.device)
+
+    def _unsharded(self, states: Sequence[Mapping[str, Tensor]]) -> tuple[Any, Any]:
+        """A language model and a text encoder of the trained parts' weights, in their order."""
+        lm = LanguageModel(**self.lm.config)
+        lm.load_state_dict(states[0])
+        text_encoder = self.text_encoder
+        if len(states) > 1:
+            assert isinstance(text_encoder, WordTextEncoder), type(text_encoder)
+            text_encoder = WordTextEncoder(**text_encoder.config)
+            text_encoder.load_state_dict(states[1])
+        return lm, text_encoder
+
     def export(self, folder: Path) -> None:
-        """Write the native MusicGen folder, its codec included."""
-        assert self.codec_path is not None, "a language model is exported with its codec"
-        model = MusicGen(
-            self.name,
-            load_codec(self.codec_path),
-            self.lm,
-            self.text_encoder,
-            self.chroma,
-            max_duration=self.max_duration,
-        )
-        save_musicgen(model, folder)
+        """Write the native MusicGen folder, its codec included; all ranks have to ask."""
+        model = self.musicgen()
+        if model is not None and self.global_rank == 0:
+            save_musicgen(model, folder)

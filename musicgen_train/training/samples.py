@@ -5,18 +5,17 @@ from typing import Any
 
 import lightning as L
 import torch
-from lightning.pytorch.loggers import WandbLogger
 from torch import Tensor
 
-from musicgen_train.data.audio import encode_flac, replacing
 from musicgen_train.data.batches import AudioBatch
+from musicgen_train.training.clips import send_clips, write_clip
 
 
 class ReconstructionSamples(L.Callback):
     """At each validation, write the first clips beside what the codec makes of them.
 
     `folder`/step_N holds, for each clip, `KEY.flac` (the original, a pause, the round trip) and
-    `KEY.png`, its spectrogram. A W&B logger gets the same.
+    `KEY.png`, its spectrogram. W&B and TensorBoard loggers get the same.
     """
 
     PAUSE = 0.25  # seconds
@@ -37,30 +36,15 @@ class ReconstructionSamples(L.Callback):
         if batch_idx > 0 or not trainer.is_global_zero or trainer.sanity_checking:
             return
         codec: Any = pl_module.codec
+        folder = self.folder / f"step_{trainer.global_step}"
+        rate = codec.sample_rate
         clips = list(zip(batch.keys, batch.wav.cpu(), outputs.cpu(), strict=True))
         written = [
-            self._write(trainer.global_step, *clip, codec.sample_rate)
-            for clip in clips[: self.n_clips]
+            write_clip(folder, key, self._both(original, decoded, rate), rate)
+            for key, original, decoded in clips[: self.n_clips]
         ]
-        for logger in trainer.loggers:
-            if isinstance(logger, WandbLogger):
-                names = [audio.stem for audio, _ in written]
-                sounds = [str(audio) for audio, _ in written]
-                logger.log_audio("valid/audio", sounds, caption=names)
-                logger.log_image("valid/spectrogram", [str(p) for _, p in written], caption=names)
+        send_clips(trainer, "valid", written, rate)
 
-    def _write(
-        self, step: int, key: str, original: Tensor, decoded: Tensor, sample_rate: int
-    ) -> tuple[Path, Path]:
-        from musicgen_train.evaluation.report.plots import brightest, display_mel, plot_spectrogram
-
-        folder = self.folder / f"step_{step}"
-        folder.mkdir(parents=True, exist_ok=True)
+    def _both(self, original: Tensor, decoded: Tensor, sample_rate: int) -> Tensor:
         pause = original.new_zeros(len(original), int(self.PAUSE * sample_rate))
-        both = torch.cat([original, pause, decoded.float()], -1).clamp(-1, 1)
-        audio, picture = folder / f"{key}.flac", folder / f"{key}.png"
-        with replacing(audio) as partial:
-            partial.write_bytes(encode_flac(both, sample_rate))
-        mel = display_mel(both, sample_rate)
-        plot_spectrogram(mel, brightest(mel), picture)
-        return audio, picture
+        return torch.cat([original, pause, decoded.float()], -1)

@@ -55,6 +55,23 @@ def equal_states(one, other):
     return ours.keys() == theirs.keys() and all(torch.equal(ours[k], theirs[k]) for k in ours)
 
 
+@pytest.mark.parametrize(("n_averaged", "shift"), [(0, 0.0), (3, 1.0)])
+def test_a_model_is_read_by_the_average_of_its_weights_once_there_is_one(
+    model_run, tmp_path, n_averaged, shift
+):
+    content = torch.load(model_run / "checkpoints" / "last.ckpt", weights_only=True)
+    state = content["state_dict"]
+    plain = {n: t for n, t in state.items() if n.startswith(("lm.", "text_encoder."))}
+    state |= {f"average.module.{name}": tensor + 1 for name, tensor in plain.items()}
+    state["average.n_averaged"] = torch.tensor(n_averaged)
+    torch.save(content, tmp_path / "averaged.ckpt")
+    read = load_musicgen(tmp_path / "averaged.ckpt")
+    for part, module in (("lm", read.lm), ("text_encoder", read.text_encoder)):
+        for name, tensor in module.state_dict().items():
+            assert torch.equal(tensor, plain[f"{part}.{name}"] + shift), name
+    assert torch.equal(load_lm(tmp_path / "averaged.ckpt").heads.weight, read.lm.heads.weight)
+
+
 def test_a_models_checkpoint_is_the_model_that_its_run_exports(model_run):
     loaded, exported = (
         load_musicgen(model_run / path) for path in ("checkpoints/last.ckpt", "model")

@@ -197,3 +197,11 @@ def test_a_step_runs_plain_once_and_is_captured_once_for_each_argument(monkeypat
     assert calls == [
         256, "capture into None", 256, "replay", "replay", 512, "capture into pool", 512, "replay",
     ]  # fmt: skip
+
+
+def test_generation_under_autocast_keeps_its_cache_in_half_precision():
+    torch.manual_seed(0)
+    lm = LanguageModel(n_q=2, card=16, dim=32, num_heads=2, num_layers=2).eval()
+    with torch.autocast("cpu", torch.bfloat16):
+        codes = lm.generate(8, seeds=[1, 2], greedy=True, cfg_coef=1.0)
+    assert codes.shape == (2, 2, 8) and ((codes >= 0) & (codes < 16)).all()

@@ -123,7 +123,7 @@ def test_quantizer_dropout_trains(datasets):
 
 def test_a_training_that_diverges_stops_and_says_what_to_do(datasets):
     cfg = config("codec_tiny", datasets, "max_steps=6", "optim.lr=1e30")
-    with pytest.raises(UserError, match=r"step 1: .*grad_norm is (nan|inf): lower optim\.lr"):
+    with pytest.raises(UserError, match=r"step 1: .* is (nan|inf).*: lower .*lr, "):
         train.run(cfg)
 
 
@@ -134,9 +134,9 @@ def test_crops_shorter_than_the_losses_look_are_refused(datasets):
 
 
 def test_a_batch_that_cannot_fit_is_refused_before_the_first_step(datasets, monkeypatch):
-    from musicgen_train.training import estimate
+    from musicgen_train.training import run_estimate
 
-    monkeypatch.setattr(estimate, "available_memory", lambda device: 1e6)
+    monkeypatch.setattr(run_estimate, "available_memory", lambda device: 1e6)
     with pytest.raises(UserError, match=r"but 0\.0 GB are there"):
         train.run(config("codec_tiny", datasets))
     assert not list((train.Path("runs")).glob("*/checkpoints"))
@@ -160,7 +160,7 @@ def test_codebooks_start_on_what_they_will_quantize(normalize):
         torch.manual_seed(0)
         module = small_module(Encodec(**TINY_CODEC, normalize=normalize))
         wav = level * torch.randn(4, 1, 2000, generator=torch.Generator().manual_seed(0))
-        batch = AudioBatch(wav, torch.full((4,), 2000), [], None, [], [])
+        batch = AudioBatch(wav, torch.full((4,), 2000), [], None, [], [], [])
         data = SimpleNamespace(train_dataloader=lambda batch=batch: [batch])
         module._trainer = SimpleNamespace(datamodule=data)
         module._start_codebooks()

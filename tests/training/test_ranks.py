@@ -15,7 +15,8 @@ TINY = [
     "codec.card=16", "codec.ratios=[4,5]", "codec.n_filters=4", "codec.dimension=8",
     "codec.dead_code_threshold=1.0", "task.warmup_steps=1", "task.kmeans_batches=3",
     "task.adversary.discriminator.filters=4", "task.adversary.discriminator.n_ffts=[256]",
-    "task.adversary.start_step=0", "task.adversary.period=2", "data.segment_duration=0.5",
+    "schedule=constant", "task.adversary.start_step=0", "task.adversary.period=2",
+    "data.segment_duration=0.5",
     "trainer.val_check_interval=4", "callbacks.checkpoint.every_n_train_steps=4", "num_threads=1",
 ]  # fmt: skip
 TWO = ["trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2", "trainer.precision=32-true"]
