@@ -4,6 +4,7 @@ python train.py experiment=NAME [key=value …]      conf/experiment lists the n
 """
 
 import logging
+import os
 import sys
 import warnings
 from pathlib import Path
@@ -26,13 +27,24 @@ def check_experiment(overrides: list[str]) -> None:
             raise UserError(f"unknown experiment {name!r}: choose one of {', '.join(known)}")
 
 
+def is_first_rank() -> bool:
+    """Whether this process is rank 0 of torchrun, of Lightning's launcher or of SLURM."""
+    environ = os.environ
+    if "RANK" in environ:
+        return environ["RANK"] == "0"
+    if "LOCAL_RANK" in environ or "NODE_RANK" in environ:
+        return environ.get("LOCAL_RANK", "0") == environ.get("NODE_RANK", "0") == "0"
+    return environ.get("SLURM_PROCID", "0") == "0"
+
+
 def check_run(cfg: DictConfig) -> Path:
     """Return the run directory; refuse missing keys, and a run that exists unless resuming."""
     run_dir = Path("runs") / cfg.name
     missing = sorted(OmegaConf.missing_keys(cfg))
     if missing:
         raise UserError(f"{missing[0]} is missing: give {missing[0]}=…")
-    if cfg.resume is None and (run_dir / "config.yaml").exists():
+    # Another rank may find what the first has just written.
+    if cfg.resume is None and is_first_rank() and (run_dir / "config.yaml").exists():
         raise UserError(f"{run_dir} exists already: choose another name=…, or resume=auto")
     return run_dir
 
@@ -74,26 +86,71 @@ def quiet() -> None:
     warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty")
 
 
-def estimate(task: Any, datamodule: Any, trainer: Any) -> None:
+def estimate(task: Any, datamodule: Any, trainer: Any, done: int) -> None:
     """Print what a step will take, and refuse a batch that does not fit."""
     from musicgen_train.training.run_estimate import check_fit, estimate_run
 
-    expected = estimate_run(task, datamodule, trainer)
+    expected = estimate_run(task, datamodule, trainer, done)
     if trainer.is_global_zero:
         print(expected, flush=True)
     check_fit(expected, task, datamodule, trainer)
 
 
-def check_layout(resume: Any, trainer: Any) -> None:
+def check_layout(resume: Path | None, trainer: Any) -> None:
     """Refuse to resume one process, or whole copies of a model, from a sharded checkpoint."""
     from musicgen_train.training.sharding import FullySharded
 
-    folder = resume is not None and Path(resume).is_dir()
+    folder = resume is not None and resume.is_dir()
     if folder and not isinstance(trainer.strategy, FullySharded):
         raise UserError(
             f"resume={resume} is sharded: add trainer=fsdp, or make one file of it: "
             f"python -m musicgen_train.training.consolidate {resume} one.ckpt"
         )
+
+
+def resume_point(cfg: DictConfig, config: Any, run_dir: Path) -> tuple[Path | None, int]:
+    """The checkpoint to go on from, if any, and the steps that it has made."""
+    from musicgen_train.training.checkpoints import check_resumable, newest_checkpoint
+
+    auto = cfg.resume == "auto"
+    path = newest_checkpoint(run_dir / "checkpoints") if auto else cfg.resume
+    if path is None:
+        return None, 0
+    return Path(path), check_resumable(Path(path), config, known_whole=auto)
+
+
+def check_parts(cfg: DictConfig, config: Any) -> None:
+    """Refuse a codec's shape, an optimizer or a schedule that cannot be, and absent libraries."""
+    from musicgen_train.formats.codec_building import check_codec_config
+    from musicgen_train.training.optimizers import try_out
+
+    codec = config["codec"].get("mono", config["codec"])  # a stereo codec is a mono one
+    shape = {name: value for name, value in codec.items() if name != "_target_"}
+    check_codec_config(shape, CONF / "codec", {})
+    try_out(build(cfg.optim, _convert_="all"), build(cfg.schedule))
+
+
+def build_trainer(cfg: DictConfig, config: Any, run_dir: Path) -> Any:
+    """The trainer with its callbacks, the clock first: the others read it."""
+    from musicgen_train.training.checkpoints import ConfigRecord, StepSeed
+    from musicgen_train.training.step_clock import StepClock
+
+    callbacks = [StepClock(), *(build(c) for c in cfg.callbacks.values() if c is not None)]
+    callbacks += [ConfigRecord(config, run_dir / "config.yaml"), StepSeed(cfg.seed)]
+    loggers = [build(node) for node in cfg.logger.values() if node is not None]
+    return build(cfg.trainer, callbacks=callbacks, logger=loggers)
+
+
+def take_weights(cfg: DictConfig, task: Any, trainer: Any, resume: Path | None) -> None:
+    """Start from the weights of another model, and show what was taken."""
+    if not cfg.init_from:
+        return
+    if resume is None:
+        report = task.init_from(cfg.init_from)
+        if trainer.is_global_zero:
+            report.show(cfg.init_from)
+    elif trainer.is_global_zero:
+        print(f"init_from {cfg.init_from} is not read: {resume} has all weights")
 
 
 def run(cfg: DictConfig) -> None:
@@ -103,46 +160,24 @@ def run(cfg: DictConfig) -> None:
     import lightning as L
     import torch
 
-    from musicgen_train.formats.codec_building import check_codec_config
     from musicgen_train.training.checkpoint_files import full_disk_is_told
-    from musicgen_train.training.checkpoints import (
-        ConfigRecord,
-        StepSeed,
-        check_resumable,
-        newest_checkpoint,
-    )
-    from musicgen_train.training.optimizers import try_out
-    from musicgen_train.training.step_clock import StepClock
+    from musicgen_train.training.lost_rank import lost_rank_is_told
 
     quiet()
-    resolved: Any = OmegaConf.to_container(cfg, resolve=True)
-    resume = newest_checkpoint(run_dir / "checkpoints") if cfg.resume == "auto" else cfg.resume
-    if resume is not None:
-        check_resumable(Path(resume), resolved, known_whole=cfg.resume == "auto")
+    config: Any = OmegaConf.to_container(cfg, resolve=True)
+    resume, done = resume_point(cfg, config, run_dir)
     if cfg.num_threads:
         torch.set_num_threads(cfg.num_threads)
     L.seed_everything(cfg.seed, verbose=False)
-    codec = resolved["codec"].get("mono", resolved["codec"])  # a stereo codec is a mono one
-    shape = {name: value for name, value in codec.items() if name != "_target_"}
-    check_codec_config(shape, CONF / "codec", {})
-    try_out(build(cfg.optim, _convert_="all"), build(cfg.schedule))
+    check_parts(cfg, config)
     datamodule = build(cfg.data, **codec_identity(cfg))
     task = build(cfg.task)
-    callbacks = [StepClock()]
-    callbacks += [build(c) for c in cfg.callbacks.values() if c is not None]
-    callbacks += [ConfigRecord(resolved, run_dir / "config.yaml"), StepSeed(cfg.seed)]
-    logger = [build(node) for node in cfg.logger.values() if node is not None]
-    trainer: L.Trainer = build(cfg.trainer, callbacks=callbacks, logger=logger)
+    trainer = build_trainer(cfg, config, run_dir)
     check_layout(resume, trainer)
     task.check(datamodule, trainer)
-    if cfg.init_from and resume is None:
-        report = task.init_from(cfg.init_from)
-        if trainer.is_global_zero:
-            report.show(cfg.init_from)
-    elif cfg.init_from and trainer.is_global_zero:
-        print(f"init_from {cfg.init_from} is not read: {resume} has all weights")
-    estimate(task, datamodule, trainer)
-    with full_disk_is_told(run_dir):
+    take_weights(cfg, task, trainer, resume)
+    estimate(task, datamodule, trainer, done)
+    with full_disk_is_told(run_dir), lost_rank_is_told(trainer):
         trainer.fit(task, datamodule, ckpt_path=resume, weights_only=True)
         task.export(run_dir / "model")
     if trainer.is_global_zero:

@@ -47,6 +47,12 @@ def fit(cfg):
     return Path("runs") / cfg.name
 
 
+def link_repository(folder):
+    """Let recipes and train.py run in an empty folder, where runs/ is then."""
+    for name in ("train.py", "conf", "recipes"):
+        (folder / name).symlink_to(ROOT / name)
+
+
 def losses(run_dir):
     """(step, training loss) in order, over all the logs of a run."""
     rows = {}

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from omegaconf import DictConfig
 
 import train
 from musicgen_train.errors import UserError
@@ -192,3 +193,39 @@ def test_an_unknown_experiment_is_one_line_with_the_known_ones(tmp_path):
     assert done.stderr.count("\n") == 1
     assert "unknown experiment 'nope'" in done.stderr and "lm_demo" in done.stderr
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("experiment", ["codec_tiny", "codec_32khz", "codec_demo", "lm_demo"])
+def test_only_the_codec_leaves_parameters_out_of_a_step(experiment, datasets):
+    strategy = config(experiment, datasets, "trainer=ddp").trainer.strategy
+    assert strategy.find_unused_parameters == experiment.startswith("codec")
+
+
+@pytest.mark.parametrize(
+    ("environ", "first"),
+    [
+        ({}, True),
+        ({"RANK": "0", "LOCAL_RANK": "0", "SLURM_PROCID": "1"}, True),  # torchrun under SLURM
+        ({"RANK": "8", "LOCAL_RANK": "0", "SLURM_PROCID": "0"}, False),
+        ({"LOCAL_RANK": "1"}, False),
+        ({"LOCAL_RANK": "0", "NODE_RANK": "1"}, False),
+        ({"NODE_RANK": "1"}, False),
+        ({"SLURM_PROCID": "0"}, True),
+        ({"SLURM_PROCID": "3"}, False),
+    ],
+)
+def test_only_the_first_rank_refuses_a_run_that_exists(environ, first, tmp_path, monkeypatch):
+    """Another may find what the first has just written."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("RANK", "LOCAL_RANK", "NODE_RANK", "SLURM_PROCID"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+    Path("runs/made").mkdir(parents=True)
+    Path("runs/made/config.yaml").touch()
+    cfg = DictConfig({"name": "made", "resume": None})
+    if first:
+        with pytest.raises(UserError, match="runs/made exists already"):
+            train.check_run(cfg)
+    else:
+        train.check_run(cfg)

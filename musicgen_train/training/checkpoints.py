@@ -30,6 +30,8 @@ class ConfigRecord(L.Callback):
             temporary = self.path.with_name(self.path.name + ".part")
             temporary.write_text(yaml.safe_dump(self.config, sort_keys=False))
             temporary.replace(self.path)
+            for logger in trainer.loggers:
+                logger.log_hyperparams(self.config)
 
     def on_save_checkpoint(
         self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]
@@ -80,12 +82,16 @@ def _tell_damaged(path: Path) -> None:
     rank_zero_only(print)(f"{path} is damaged: passed over", file=sys.stderr)
 
 
-def check_resumable(path: Path, config: dict[str, Any], *, known_whole: bool = False) -> None:
-    """Refuse to resume from what is damaged or of another model; print what else is changed."""
+def check_resumable(path: Path, config: dict[str, Any], *, known_whole: bool = False) -> int:
+    """The step of a checkpoint to resume from; one that is damaged or of another model is refused.
+
+    What else is changed is printed.
+    """
     if not path.exists():
         raise UserError(f"resume={path}: no such checkpoint")
     try:
-        theirs = _read(path)["config"]
+        content = _read(path)
+        theirs, step = content["config"], int(content["global_step"])
         their_task = theirs["task"]
         if not known_whole and not is_whole(path):
             raise ValueError("its checksums differ")
@@ -103,6 +109,7 @@ def check_resumable(path: Path, config: dict[str, Any], *, known_whole: bool = F
     changed = changed_settings(theirs, config)
     if changed:
         rank_zero_only(print)(f"resume={path} goes on with changed settings: {', '.join(changed)}")
+    return step
 
 
 def _read(path: Path) -> dict[str, Any]:

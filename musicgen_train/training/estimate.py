@@ -1,4 +1,4 @@
-"""Memory of a training step, measured on small batches before the run begins."""
+"""Memory and time of a training step, measured before the run begins."""
 
 import time
 from collections.abc import Callable
@@ -15,7 +15,8 @@ from musicgen_train.training.device_memory import (
     used_memory,
 )
 
-SAFE = 0.6  # share of the memory up to which a whole batch is tried, in place of extrapolating
+SAFE = 0.6  # share of the memory up to which larger batches are tried
+GROWTH = 4  # of the batch from one trial to the next
 
 
 class StepEstimate(NamedTuple):
@@ -34,24 +35,24 @@ class StepEstimate(NamedTuple):
 def estimate_step(
     module: nn.Module, loss: Callable[[int], Tensor], batch_size: int, device: torch.device
 ) -> StepEstimate:
-    """Measure `loss(B)`, forward and backward, at B = 1 and 2, and go on linearly.
+    """Measure `loss(B)`, forward and backward, at B = 1, 2, 8, 32, … as far as that fits with ease.
 
-    If that says that a whole batch will fit with ease, it is measured itself. Gradients are left as
-    they were found: none.
+    It goes on linearly from the last two: the peak is the highest of several moments, and in small
+    batches it is not yet that of the activations. Gradients are left as they were found: none.
     """
     _trial(module, loss, 1, device)  # the first pass also pays for starting up, and makes gradients
-    one = _trial(module, loss, 1, device)
-    two = _trial(module, loss, 2, device) if batch_size > 1 else one
-    item = max(two.peak - one.peak, 0.0)
-    seconds = one.seconds + (batch_size - 1) * max(two.seconds - one.seconds, one.seconds / 4)
-    there = available_memory(device)
-    fits = there is not None and one.peak + (batch_size - 1) * item < SAFE * there
-    if batch_size > 2 and fits:
-        whole = _trial(module, loss, batch_size, device)
-        item = max(whole.peak - one.peak, 0.0) / (batch_size - 1)
-        seconds = whole.seconds
+    size, last, item = 1, _trial(module, loss, 1, device), 0.0
+    there = available_memory(device) or 0.0
+    while size < batch_size:
+        larger = min(batch_size, 2 if size == 1 else GROWTH * size)
+        if size > 1 and last.peak + (larger - size) * item > SAFE * there:
+            break
+        found = _trial(module, loss, larger, device)
+        item = max(found.peak - last.peak, 0.0) / (larger - size)
+        size, last = larger, found
     module.zero_grad(set_to_none=True)
-    return StepEstimate(batch_size, one.peak - item, item, seconds)
+    seconds = last.seconds * batch_size / size
+    return StepEstimate(batch_size, last.peak - size * item, item, seconds)
 
 
 class _Trial(NamedTuple):

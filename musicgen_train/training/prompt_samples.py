@@ -104,7 +104,9 @@ class PromptSamples(L.Callback):
             if model is None or not trainer.is_global_zero:
                 return
             with isolate_rng(include_cuda=trainer.strategy.root_device.type == "cuda"):
-                with trainer.precision_plugin.forward_context():
+                # A compiled layer would be compiled anew for the shapes of generation.
+                eager = torch.compiler.set_stance("force_eager")
+                with trainer.precision_plugin.forward_context(), eager:
                     codes = self._codes(model)
                 wavs = [model.codec.decode(row[None])[0] for row in codes]
         finally:

@@ -1,16 +1,27 @@
 """A W&B run that a resumed training goes on with."""
 
+import os
 import re
 from pathlib import Path
 from typing import Any
 
 from lightning.pytorch.loggers import WandbLogger
 
+from musicgen_train.errors import UserError
+
 LONGEST = 64  # characters of an id that W&B takes
 
 
 def wandb_logger(name: str, save_dir: str, project: str, **options: Any) -> WandbLogger:
     """Log to the W&B run whose id follows from the name; options are those of `wandb.init`."""
+    import wandb
+
+    offline = os.environ.get("WANDB_MODE", "online") != "online" or options.get("offline")
+    if not offline and not wandb.login(prompt=False):
+        raise UserError(
+            "logger=wandb: there is no account to log to: run `wandb login` once, or set "
+            "WANDB_MODE=offline"
+        )
     Path(save_dir).mkdir(parents=True, exist_ok=True)
     return WandbLogger(
         name=name, save_dir=save_dir, project=project, id=run_id(name), resume="allow", **options

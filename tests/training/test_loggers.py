@@ -11,10 +11,11 @@ from hydra import compose, initialize_config_dir
 from lightning.pytorch.callbacks import ModelCheckpoint
 
 import train
+from musicgen_train.errors import UserError
 from musicgen_train.training.prompt_samples import PromptSamples
 from musicgen_train.training.throughput import Throughput
 from musicgen_train.training.wandb_run import run_id
-from tests.small_training import ROOT
+from tests.small_training import ROOT, config
 from tests.training.small_runs import parts_of, trainer_of
 
 
@@ -139,3 +140,12 @@ def test_ids_are_legal_and_of_one_run_each():
 
 def test_no_logger_is_a_choice():
     assert loggers("none") == []
+
+
+def test_without_an_account_wandb_is_refused_in_one_line(datasets, monkeypatch, tmp_path):
+    for name in ("WANDB_MODE", "WANDB_API_KEY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    with pytest.raises(UserError, match=r"logger=wandb: there is no account .*WANDB_MODE=offline"):
+        train.run(config("lm_demo", datasets, "logger=wandb"))
