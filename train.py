@@ -88,7 +88,7 @@ def quiet() -> None:
 
 def estimate(task: Any, datamodule: Any, trainer: Any, done: int) -> None:
     """Print what a step will take, and refuse a batch that does not fit."""
-    from musicgen_train.training.run_estimate import check_fit, estimate_run
+    from musicgen_train.training.estimating.run_estimate import check_fit, estimate_run
 
     expected = estimate_run(task, datamodule, trainer, done)
     if trainer.is_global_zero:
@@ -104,13 +104,13 @@ def check_layout(resume: Path | None, trainer: Any) -> None:
     if folder and not isinstance(trainer.strategy, FullySharded):
         raise UserError(
             f"resume={resume} is sharded: add trainer=fsdp, or make one file of it: "
-            f"python -m musicgen_train.training.consolidate {resume} one.ckpt"
+            f"python -m musicgen_train.training.surviving.consolidate {resume} one.ckpt"
         )
 
 
 def resume_point(cfg: DictConfig, config: Any, run_dir: Path) -> tuple[Path | None, int]:
     """The checkpoint to go on from, if any, and the steps that it has made."""
-    from musicgen_train.training.checkpoints import check_resumable, newest_checkpoint
+    from musicgen_train.training.surviving.checkpoints import check_resumable, newest_checkpoint
 
     auto = cfg.resume == "auto"
     path = newest_checkpoint(run_dir / "checkpoints") if auto else cfg.resume
@@ -132,8 +132,8 @@ def check_parts(cfg: DictConfig, config: Any) -> None:
 
 def build_trainer(cfg: DictConfig, config: Any, run_dir: Path) -> Any:
     """The trainer with its callbacks, the clock first: the others read it."""
-    from musicgen_train.training.checkpoints import ConfigRecord, StepSeed
-    from musicgen_train.training.step_clock import StepClock
+    from musicgen_train.training.monitoring.step_clock import StepClock
+    from musicgen_train.training.surviving.checkpoints import ConfigRecord, StepSeed
 
     callbacks = [StepClock(), *(build(c) for c in cfg.callbacks.values() if c is not None)]
     callbacks += [ConfigRecord(config, run_dir / "config.yaml"), StepSeed(cfg.seed)]
@@ -160,8 +160,8 @@ def run(cfg: DictConfig) -> None:
     import lightning as L
     import torch
 
-    from musicgen_train.training.checkpoint_files import full_disk_is_told
-    from musicgen_train.training.lost_rank import lost_rank_is_told
+    from musicgen_train.training.surviving.checkpoint_files import full_disk_is_told
+    from musicgen_train.training.surviving.lost_rank import lost_rank_is_told
 
     quiet()
     config: Any = OmegaConf.to_container(cfg, resolve=True)

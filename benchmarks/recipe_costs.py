@@ -22,7 +22,7 @@ def cost(experiment: str, gpus: int, peak: float, mfu: float) -> list[str]:
     from hydra import compose, initialize_config_dir
     from hydra.utils import instantiate
 
-    from musicgen_train.training.model_flops import step_flops
+    from musicgen_train.training.monitoring.model_flops import step_flops
 
     with initialize_config_dir(str(CONF), version_base="1.3"):
         cfg = compose("train", [f"experiment={experiment}", "data.path=none"])

@@ -118,7 +118,7 @@ def _folder(folder: Path) -> Located:
     if (folder / ".metadata").is_file():
         raise UserError(
             f"{folder} is a sharded checkpoint: make one file of it: python -m "
-            f"musicgen_train.training.consolidate {folder} one.ckpt"
+            f"musicgen_train.training.surviving.consolidate {folder} one.ckpt"
         )
     if not config.is_file():
         if pickle.is_file():

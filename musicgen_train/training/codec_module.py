@@ -23,10 +23,10 @@ from musicgen_train.evaluation.metrics.codec_metrics import code_counts, perplex
 from musicgen_train.formats import load_codec, save_codec
 from musicgen_train.training.adversary import Adversary
 from musicgen_train.training.balancer import Balanced, Balancer, check_weights
-from musicgen_train.training.estimate import StepEstimate, estimate_step
-from musicgen_train.training.loading_report import Report
+from musicgen_train.training.estimating.estimate import StepEstimate, estimate_step
 from musicgen_train.training.losses import reconstruction_loss
-from musicgen_train.training.partial_codec import take_codec
+from musicgen_train.training.partial.codec import take_codec
+from musicgen_train.training.partial.report import Report
 
 
 class CodecModule(L.LightningModule):

@@ -27,10 +27,10 @@ from musicgen_train.formats import load_codec, load_musicgen, save_musicgen
 from musicgen_train.lm.attention import kernel
 from musicgen_train.lm.model import LanguageModel
 from musicgen_train.musicgen import MusicGen
-from musicgen_train.training.estimate import StepEstimate, estimate_step
-from musicgen_train.training.loading_report import Report
+from musicgen_train.training.estimating.estimate import StepEstimate, estimate_step
 from musicgen_train.training.optimizers import check_clipping, check_shardable
-from musicgen_train.training.partial_loading import take_musicgen
+from musicgen_train.training.partial.loading import take_musicgen
+from musicgen_train.training.partial.report import Report
 from musicgen_train.training.sharding import is_sharded, shard, whole_state
 from musicgen_train.training.transforms import (
     check_float8,

@@ -23,7 +23,12 @@ from torch.distributed.fsdp import (
 )
 
 from musicgen_train.lm.model import LanguageModel
-from musicgen_train.training.checkpoint_files import check_metadata, disk_error, remove, seal
+from musicgen_train.training.surviving.checkpoint_files import (
+    check_metadata,
+    disk_error,
+    remove,
+    seal,
+)
 
 
 class FullySharded(ModelParallelStrategy):

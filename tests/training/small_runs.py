@@ -4,8 +4,8 @@ import lightning as L
 from lightning.pytorch.callbacks import ModelCheckpoint
 
 import train
-from musicgen_train.training.checkpoints import StepSeed
-from musicgen_train.training.step_clock import StepClock
+from musicgen_train.training.monitoring.step_clock import StepClock
+from musicgen_train.training.surviving.checkpoints import StepSeed
 from tests.small_training import config
 
 QUIET = {

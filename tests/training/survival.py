@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 import train
-from musicgen_train.training.checkpoint_files import is_whole
+from musicgen_train.training.surviving.checkpoint_files import is_whole
 from tests.small_training import config
 
 LOGGED = ("train/ce", "train/l1", "valid/")

@@ -134,7 +134,7 @@ def test_crops_shorter_than_the_losses_look_are_refused(datasets):
 
 
 def test_a_batch_that_cannot_fit_is_refused_before_the_first_step(datasets, monkeypatch):
-    from musicgen_train.training import run_estimate
+    from musicgen_train.training.estimating import run_estimate
 
     monkeypatch.setattr(run_estimate, "available_memory", lambda device: 1e6)
     with pytest.raises(UserError, match=r"but 0\.0 GB are there"):

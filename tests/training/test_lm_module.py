@@ -161,7 +161,7 @@ def test_recomputed_layers_train_the_same_bitwise(datasets):
 
 
 def test_the_step_draws_dropout_anew_and_each_rank_its_own(datasets):
-    from musicgen_train.training.checkpoints import StepSeed
+    from musicgen_train.training.surviving.checkpoints import StepSeed
 
     class At:
         def __init__(self, rank):

@@ -100,7 +100,7 @@ def test_a_checkpoint_of_one_process_is_resumed_sharded(datasets):
 
 
 def test_a_sharded_checkpoint_is_made_one_file_and_resumed_by_one_process(datasets, sharded):
-    from musicgen_train.training.consolidate import main
+    from musicgen_train.training.surviving.consolidate import main
 
     folder = sharded / "checkpoints" / "step=10.ckpt"
     with pytest.raises(UserError, match=r"is sharded: add trainer=fsdp, or .*consolidate"):

@@ -10,7 +10,7 @@ from lightning.pytorch.strategies import ModelParallelStrategy
 from torch import Tensor, nn
 from torch.distributed.fsdp import fully_shard
 
-from musicgen_train.training.checkpoint_files import WholeFileIO, seal
+from musicgen_train.training.surviving.checkpoint_files import WholeFileIO, seal
 
 
 class Toy(L.LightningModule):

@@ -1,0 +1,1 @@
+"""What a run shows: speed, memory, progress, and music to listen to."""

@@ -1,0 +1,1 @@
+"""`init_from`: starting from the weights of a model of another shape."""
