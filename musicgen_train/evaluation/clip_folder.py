@@ -52,21 +52,24 @@ class ClipFolder:
             self.work.mkdir(parents=True, exist_ok=True)
         for left in (*self.work.glob(".*.tmp"), *self.root.glob("audio/**/.*.tmp")):
             left.unlink()  # of a run that was killed
-        asked = json.loads(json.dumps({"format": FORMAT, **request}))
+        self.check(request)
         place = self.root / "request.json"
-        if place.is_file():
-            found = read_json(place)
-            found = found if isinstance(found, dict) else {}
-            if others := [name for name in asked if found.get(name) != asked[name]]:
-                raise UserError(
-                    f"{self.root} holds another evaluation ("
-                    + ", ".join(
-                        f"{n}: {brief(found.get(n))}, now {brief(asked[n])}" for n in others
-                    )
-                    + "); take another output_dir, or delete that one"
-                )
         with writing(place), replacing(place) as partial:
-            partial.write_text(json.dumps(asked, indent=1))
+            partial.write_text(json.dumps(_plain(request), indent=1))
+
+    def check(self, request: Mapping[str, Any]) -> None:
+        """Refuse a folder that holds another evaluation than that of `request`; nothing is made."""
+        place, asked = self.root / "request.json", _plain(request)
+        if not place.is_file():
+            return
+        found = read_json(place)
+        found = found if isinstance(found, dict) else {}
+        if others := [name for name in asked if found.get(name) != asked[name]]:
+            raise UserError(
+                f"{self.root} holds another evaluation ("
+                + ", ".join(f"{n}: {brief(found.get(n))}, now {brief(asked[n])}" for n in others)
+                + "); take another output_dir, or delete that one"
+            )
 
     def place(self, kind: str, name: str) -> Path:
         """Where a clip is, or will be."""
@@ -123,3 +126,8 @@ class ClipFolder:
     def _figures(self, kind: str, names: Sequence[str]) -> Path:
         # A name may be longer than a file's, or hold a slash.
         return self.work / f"{kind}-{hashlib.sha256(names[0].encode()).hexdigest()[:16]}.npz"
+
+
+def _plain(request: Mapping[str, Any]) -> dict[str, Any]:
+    """A request as it is read back."""
+    return json.loads(json.dumps({"format": FORMAT, **request}))

@@ -85,9 +85,10 @@ def evaluate_codec(
 ) -> list[Measurement]:
     """Measure, and write excerpts, code_counts.npz and, last, metrics.json to `output_dir`."""
     told = {"codec": codec.identity(), "of": inputs.origin}
-    ClipFolder(output_dir).open(told, Ranks())
+    ClipFolder(output_dir).check(told)
     with stages.stage("Codec round trips") as progress:
         collected = collect(codec, inputs.clips, progress)
+    ClipFolder(output_dir).open(told, Ranks())
     rows, counts = worst_first(collected.rows), collected.counts
     found = codec_measurements(codec, rows, counts, collected.untrained_counts)
     with stages.stage("Writing clips"):

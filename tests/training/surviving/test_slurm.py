@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.training.test_lost_rank import free_port
+from tests.training.surviving.test_lost_rank import free_port
 
 from tests.small_training import arguments, config, fit, link_repository, losses
 
