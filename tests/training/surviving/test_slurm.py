@@ -6,9 +6,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.training.surviving.test_lost_rank import free_port
 
 from tests.small_training import arguments, config, fit, link_repository, losses
+from tests.training.surviving.test_lost_rank import free_port
 
 # Two nodes with one task each, as far as a task can see.
 SRUN = """#!/usr/bin/env bash
