@@ -120,10 +120,15 @@ def resume_point(cfg: DictConfig, config: Any, run_dir: Path) -> tuple[Path | No
 
 
 def check_parts(cfg: DictConfig, config: Any) -> None:
-    """Refuse a codec's shape, an optimizer or a schedule that cannot be, and absent libraries."""
+    """Refuse numbers, a codec's shape, an optimizer or a schedule that cannot be."""
     from musicgen_train.formats.codec_building import check_codec_config
     from musicgen_train.training.optimizers import try_out
 
+    if cfg.num_threads is not None and cfg.num_threads < 1:
+        raise UserError(f"num_threads={cfg.num_threads}: use 1 or more, or null for torch's choice")
+    for name in ("accumulate_grad_batches", "val_check_interval"):
+        if not cfg.trainer[name] > 0:
+            raise UserError(f"trainer.{name}={cfg.trainer[name]}: use more than 0")
     codec = config["codec"].get("mono", config["codec"])  # a stereo codec is a mono one
     shape = {name: value for name, value in codec.items() if name != "_target_"}
     check_codec_config(shape, CONF / "codec", {})
@@ -166,10 +171,10 @@ def run(cfg: DictConfig) -> None:
     quiet()
     config: Any = OmegaConf.to_container(cfg, resolve=True)
     resume, done = resume_point(cfg, config, run_dir)
+    check_parts(cfg, config)
     if cfg.num_threads:
         torch.set_num_threads(cfg.num_threads)
     L.seed_everything(cfg.seed, verbose=False)
-    check_parts(cfg, config)
     datamodule = build(cfg.data, **codec_identity(cfg))
     task = build(cfg.task)
     trainer = build_trainer(cfg, config, run_dir)

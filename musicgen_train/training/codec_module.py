@@ -7,6 +7,7 @@ from typing import Any
 
 import lightning as L
 import torch
+from lightning.pytorch.strategies import DDPStrategy, ModelParallelStrategy
 from torch import Tensor, nn
 from torch.nn.utils import get_total_norm
 from torch.optim import Optimizer
@@ -253,6 +254,15 @@ def _check_trainer(trainer: L.Trainer) -> None:
         raise UserError(
             f"trainer.precision={trainer.precision} does not train a codec: use 32-true or "
             "bf16-mixed"
+        )
+    if isinstance(trainer.strategy, ModelParallelStrategy):
+        raise UserError("a codec is not sharded, as it fits anywhere: use trainer=ddp")
+    strategy = trainer.strategy
+    several = isinstance(strategy, DDPStrategy) and trainer.world_size > 1
+    if several and not strategy._ddp_kwargs.get("find_unused_parameters"):  # type: ignore[union-attr]
+        raise UserError(
+            "codec and discriminator take turns, which several processes have to be told: use "
+            "trainer=ddp, and takes_turns=true where the experiment does not say so"
         )
     if trainer.gradient_clip_val:
         raise UserError("the balancer bounds a codec's gradients: leave out gradient_clip_val")
