@@ -18,13 +18,15 @@ from musicgen_train.errors import UserError, exit_on_user_error
 CONF = Path(__file__).parent / "conf"
 
 
-def check_experiment(overrides: list[str]) -> None:
-    """Refuse an unknown `experiment=NAME` in one line, before Hydra says it in ten."""
-    known = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
+def check_choices(overrides: list[str]) -> None:
+    """Refuse an unknown `experiment=NAME`, `optim=NAME`, … in one line: Hydra takes ten."""
     for override in overrides:
-        name = override.removeprefix("experiment=")
-        if name != override and name not in known:
-            raise UserError(f"unknown experiment {name!r}: choose one of {', '.join(known)}")
+        group, _, name = override.partition("=")
+        known = sorted(path.stem for path in (CONF / group).glob("*.yaml"))
+        chosen = name.strip("[]").split(",") if name != "null" else []
+        for choice in (choice.strip() for choice in chosen):
+            if known and group.isidentifier() and choice not in known:
+                raise UserError(f"unknown {group} {choice!r}: choose one of {', '.join(known)}")
 
 
 def is_first_rank() -> bool:
@@ -39,7 +41,7 @@ def is_first_rank() -> bool:
 
 def check_run(cfg: DictConfig) -> Path:
     """Return the run directory; refuse missing keys, and a run that exists unless resuming."""
-    run_dir = Path("runs") / cfg.name
+    run_dir = Path("runs") / str(cfg.name)
     missing = sorted(OmegaConf.missing_keys(cfg))
     if missing:
         raise UserError(f"{missing[0]} is missing: give {missing[0]}=…")
@@ -139,11 +141,16 @@ def build_trainer(cfg: DictConfig, config: Any, run_dir: Path) -> Any:
     """The trainer with its callbacks, the clock first: the others read it."""
     from musicgen_train.training.monitoring.step_clock import StepClock
     from musicgen_train.training.surviving.checkpoints import ConfigRecord, StepSeed
+    from musicgen_train.training.surviving.configured_options import ConfiguredOptions
 
     callbacks = [StepClock(), *(build(c) for c in cfg.callbacks.values() if c is not None)]
     callbacks += [ConfigRecord(config, run_dir / "config.yaml"), StepSeed(cfg.seed)]
+    callbacks.append(ConfiguredOptions())
     loggers = [build(node) for node in cfg.logger.values() if node is not None]
-    return build(cfg.trainer, callbacks=callbacks, logger=loggers)
+    # Lightning counts batches: a validation between those of one step would also be a place to
+    # save at, without the gradients so far.
+    interval = cfg.trainer.val_check_interval * cfg.trainer.accumulate_grad_batches
+    return build(cfg.trainer, callbacks=callbacks, logger=loggers, val_check_interval=interval)
 
 
 def take_weights(cfg: DictConfig, task: Any, trainer: Any, resume: Path | None) -> None:
@@ -196,5 +203,5 @@ def main(cfg: Any) -> None:
 
 
 if __name__ == "__main__":
-    exit_on_user_error(check_experiment)(sys.argv[1:])
+    exit_on_user_error(check_choices)(sys.argv[1:])
     main()

@@ -197,6 +197,15 @@ def test_a_refused_command_is_one_line_and_leaves_nothing(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("choice", ["optim=nope", "logger=[csv,nope]", "trainer=nope"])
+def test_an_unknown_choice_is_refused_with_the_known_ones(choice):
+    with pytest.raises(UserError, match=r"unknown \w+ 'nope': choose one of "):
+        train.check_choices([choice])
+    train.check_choices(
+        ["optim=muon", "experiment=null", "logger=[csv,wandb]", "name=nope", "a.b=c"]
+    )
+
+
 def test_an_unknown_experiment_is_one_line_with_the_known_ones(tmp_path):
     done = subprocess.run(
         [sys.executable, str(ROOT / "train.py"), "experiment=nope"],

@@ -28,7 +28,7 @@ from musicgen_train.lm.attention import kernel
 from musicgen_train.lm.model import LanguageModel
 from musicgen_train.musicgen import MusicGen
 from musicgen_train.training.estimating.estimate import StepEstimate, estimate_step
-from musicgen_train.training.optimizers import check_clipping, check_shardable
+from musicgen_train.training.optimizers import check_scaling, check_shardable
 from musicgen_train.training.partial.loading import take_musicgen
 from musicgen_train.training.partial.report import Report
 from musicgen_train.training.sharding import is_sharded, shard, whole_state
@@ -126,6 +126,8 @@ class MusicGenModule(L.LightningModule):
                 f"trainer.precision={trainer.precision} rounds small updates of the weights away: "
                 f"use one of {', '.join(PRECISIONS)}"
             )
+        if (trainer.gradient_clip_val or 0) < 0:
+            raise UserError(f"trainer.gradient_clip_val={trainer.gradient_clip_val}: use 0 or more")
         device = trainer.strategy.root_device
         kernel(self.attention, device)
         if self.float8:
@@ -163,7 +165,7 @@ class MusicGenModule(L.LightningModule):
         if self.device_mesh is not None:
             averages = [] if self.average is None else self.average.module.children()
             for part in (*self._trained_parts().values(), *averages):
-                shard(part, self.device_mesh["data_parallel"], self.trainer.precision)
+                shard(part, self.device_mesh["data_parallel"])
 
     def estimate(self, datamodule: MusicDataModule) -> StepEstimate:
         """Memory and time of a step on batches of this shape; nothing is trained."""
@@ -235,7 +237,7 @@ class MusicGenModule(L.LightningModule):
 
     def configure_optimizers(self) -> Any:
         optimizer = self.optimizer([(n, p) for n, p in self.named_parameters() if p.requires_grad])
-        check_clipping(optimizer, str(self.trainer.precision), self.trainer.gradient_clip_val)
+        check_scaling(optimizer, str(self.trainer.precision))
         if is_sharded(self.lm):
             check_shardable(optimizer)
         if self.schedule is None:

@@ -113,13 +113,12 @@ def check_shardable(optimizer: Optimizer) -> None:
     )
 
 
-def check_clipping(optimizer: Optimizer, precision: str, gradient_clip_val: float | None) -> None:
-    """Refuse clipping where a fused step unscales float16 gradients itself, too late to clip."""
-    fused = getattr(optimizer, "_step_supports_amp_scaling", False)
-    if fused and gradient_clip_val and str(precision).startswith("16-mixed"):
+def check_scaling(optimizer: Optimizer, precision: str) -> None:
+    """Refuse a fused step that unscales float16 gradients itself, after all that looks at them."""
+    if getattr(optimizer, "_step_supports_amp_scaling", False) and precision == "16-mixed":
         raise UserError(
-            f"trainer.gradient_clip_val={gradient_clip_val:g} with trainer.precision=16-mixed "
-            "needs optim.fused=false"
+            "trainer.precision=16-mixed scales gradients, which a fused optimizer undoes too late: "
+            "set optim.fused=false, or take bf16-mixed"
         )
 
 

@@ -9,7 +9,6 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-import torch
 from lightning.pytorch.strategies import ModelParallelStrategy
 from torch import Tensor, nn
 from torch.distributed.checkpoint.api import CheckpointException
@@ -17,7 +16,6 @@ from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_
 from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.fsdp import (
     FSDPModule,
-    MixedPrecisionPolicy,
     fully_shard,
     register_fsdp_forward_method,
 )
@@ -78,16 +76,15 @@ class FullySharded(ModelParallelStrategy):
         return super().load_checkpoint(checkpoint_path, weights_only=weights_only)
 
 
-def shard(module: nn.Module, mesh: DeviceMesh, precision: str) -> None:
+def shard(module: nn.Module, mesh: DeviceMesh) -> None:
     """Shard a language model layer by layer, any other module as a whole, where they are.
 
-    precision: the trainer's; "bf16-mixed" gathers weights in bfloat16, gradients stay float32.
+    Weights are gathered in float32, and autocast rounds what it would round of whole ones: gathered
+    in half precision, the residual stream and the norms would be rounded, too.
     """
-    half = torch.bfloat16 if precision == "bf16-mixed" else None
-    policy = MixedPrecisionPolicy(param_dtype=half, reduce_dtype=torch.float32 if half else None)
     # Of the outermost module it is not the default: validation would leave its weights gathered,
     # which averages cannot be updated with.
-    options = {"mesh": mesh, "mp_policy": policy, "reshard_after_forward": True}
+    options: dict[str, Any] = {"mesh": mesh, "reshard_after_forward": True}
     if isinstance(module, LanguageModel):
         for layer in module.layers:
             fully_shard(layer, **options)

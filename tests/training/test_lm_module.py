@@ -181,6 +181,7 @@ def test_the_step_draws_dropout_anew_and_each_rank_its_own(datasets):
     ("override", "message"),
     [
         ("trainer.precision=bf16-true", r"trainer.precision=bf16-true rounds small updates"),
+        ("trainer.gradient_clip_val=-1", r"gradient_clip_val=-1: use 0 or more"),
         ("task.ema_every=0", "ema_every 0 .*use at least 1"),
         ("task.loss_chunk=0", "loss_chunk 0: use at least 1"),
         ("task.attention=flash", "attention is 'flash'"),

@@ -157,4 +157,5 @@ def _fixed(task: dict[str, Any]) -> dict[str, Any]:
         "set of losses": list(task.get("weights") or []),
         "discriminator": adversary.get("discriminator"),
         "choice about ema_decay": task.get("ema_decay") is None,
+        "optimizer": (task.get("optimizer") or {}).get("_target_"),
     }

@@ -72,7 +72,12 @@ class GradientGuard(L.Callback):
         return norm > self.factor * statistics.median(self._norms)
 
     def _tell(self, trainer: L.Trainer, norm: float) -> None:
-        keys = ", ".join(self._keys[:8]) + (", …" if len(self._keys) > 8 else "")
+        found: list[Any] = [self._keys]
+        if trainer.world_size > 1:  # all ranks are here, as all decide alike
+            found = [None] * trainer.world_size
+            torch.distributed.all_gather_object(found, self._keys)
+        every = [key for keys in found for key in keys]
+        keys = ", ".join(every[:16]) + (", …" if len(every) > 16 else "")
         where = f"step {trainer.global_step}: train/grad_norm is {norm:g}"
         if sum(self._bad) >= self.limit:
             raise UserError(

@@ -83,3 +83,27 @@ def test_a_new_name_is_no_change_of_settings():
     ours = {"name": "b", "dir": "runs/b", "task": {"lr": 1, "lm": {"lr": 1}}, "resume": "auto"}
     theirs = {"name": "a", "dir": "runs/a", "task": {"lr": 2, "lm": {"lr": 2}}, "resume": None}
     assert changed_settings(theirs, ours) == ["task.lr 2 -> 1"]
+
+
+def test_a_resumed_run_takes_the_rate_and_decay_of_its_configuration(datasets):
+    first = ["name=first", "max_steps=4", "schedule=constant"]
+    run_dir = fit(config("lm_demo", datasets, *first))
+    more = ["name=second", "max_steps=6", "optim.lr=1e-6", "optim.weight_decay=0"]
+    resume = f"resume={run_dir}/checkpoints/step\\=4.ckpt"
+    resumed = fit(config("lm_demo", datasets, "schedule=constant", *more, resume))
+    last = torch.load(resumed / "checkpoints" / "step=6.ckpt", weights_only=True)
+    (group,) = last["optimizer_states"][0]["param_groups"]
+    assert (group["lr"], group["initial_lr"], group["weight_decay"]) == (1e-6, 1e-6, 0)
+    weights = [
+        torch.load(run / "checkpoints" / f"step={n}.ckpt", weights_only=True)["state_dict"]
+        for run, n in ((run_dir, 4), (resumed, 6))
+    ]
+    moved = max((a - b).abs().max() for a, b in zip(*(w.values() for w in weights), strict=True))
+    assert 0 < moved < 1e-5
+
+
+def test_another_optimizer_than_the_checkpoints_is_refused(datasets):
+    run_dir = fit(config("lm_demo", datasets, "max_steps=2"))
+    resume = f"resume={run_dir}/checkpoints/step\\=2.ckpt"
+    with pytest.raises(UserError, match="was trained with another optimizer"):
+        train.run(config("lm_demo", datasets, "name=other", "optim=muon", resume))
