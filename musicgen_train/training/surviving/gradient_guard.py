@@ -8,6 +8,7 @@ from typing import Any
 
 import lightning as L
 import torch
+from torch import Tensor
 from torch.distributed.tensor import DTensor
 from torch.nn.utils import get_total_norm
 from torch.optim import Optimizer
@@ -16,6 +17,7 @@ from musicgen_train.errors import UserError
 
 RECENT = 100  # steps that bad ones are counted in, and that norms are compared with
 ENOUGH = 50  # norms to compare with
+NAMED = 32  # samples of a bad step
 
 
 class GradientGuard(L.Callback):
@@ -38,12 +40,18 @@ class GradientGuard(L.Callback):
         self.skipped = 0
         self._norms: deque[float] = deque(maxlen=RECENT)
         self._bad: deque[bool] = deque(maxlen=RECENT)
-        self._keys: list[str] = []  # of the batches of this step
+        self._keys: list[str] = []  # of this batch
+        self._losses: list[tuple[list[str], Tensor]] = []  # of this step's batches, with their keys
 
     def on_train_batch_start(
         self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        self._keys += batch.keys
+        self._keys = batch.keys
+
+    def on_before_backward(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, loss: Tensor
+    ) -> None:
+        self._losses.append((self._keys, loss.detach()))
 
     def on_before_optimizer_step(
         self, trainer: L.Trainer, pl_module: L.LightningModule, optimizer: Optimizer
@@ -61,7 +69,7 @@ class GradientGuard(L.Callback):
                 parameter.grad = None
             self._tell(trainer, norm)
         pl_module.log("train/skipped", float(self.skipped))
-        self._keys = []
+        self._losses = []
 
     def is_bad(self, norm: float) -> bool:
         """Whether a step of this gradient should not be made."""
@@ -72,12 +80,7 @@ class GradientGuard(L.Callback):
         return norm > self.factor * statistics.median(self._norms)
 
     def _tell(self, trainer: L.Trainer, norm: float) -> None:
-        found: list[Any] = [self._keys]
-        if trainer.world_size > 1:  # all ranks are here, as all decide alike
-            found = [None] * trainer.world_size
-            torch.distributed.all_gather_object(found, self._keys)
-        every = [key for keys in found for key in keys]
-        keys = ", ".join(every[:16]) + (", …" if len(every) > 16 else "")
+        keys = self._suspects(trainer)
         where = f"step {trainer.global_step}: train/grad_norm is {norm:g}"
         if sum(self._bad) >= self.limit:
             raise UserError(
@@ -88,6 +91,19 @@ class GradientGuard(L.Callback):
         if trainer.is_global_zero:
             print(f"{where}: skipped, of {keys}", file=sys.stderr, flush=True)
 
+    def _suspects(self, trainer: L.Trainer) -> str:
+        """Samples of this step on all ranks: of batches whose loss is no number, or else of all."""
+        own = [(keys, bool(loss.isfinite())) for keys, loss in self._losses]
+        found: list[Any] = [own]
+        if trainer.world_size > 1:  # all ranks are here, as all decide alike
+            found = [None] * trainer.world_size
+            torch.distributed.all_gather_object(found, own)
+        batches = [batch for rank in found for batch in rank]
+        broken = [keys for keys, finite in batches if not finite] or [keys for keys, _ in batches]
+        names = list(dict.fromkeys(key for keys in broken for key in keys))
+        more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+        return ", ".join(names[:NAMED]) + more
+
     def state_dict(self) -> dict[str, Any]:
         return {"norms": list(self._norms), "bad": list(self._bad), "skipped": self.skipped}
 
@@ -97,7 +113,7 @@ class GradientGuard(L.Callback):
         self.skipped = state_dict["skipped"]
 
 
-def _norm(gradients: list[torch.Tensor]) -> float:
+def _norm(gradients: list[Tensor]) -> float:
     """The norm of all gradients; of sharded ones that of the whole."""
     norm = get_total_norm(gradients)
     return float(norm.full_tensor() if isinstance(norm, DTensor) else norm)

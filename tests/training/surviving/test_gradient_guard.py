@@ -2,6 +2,9 @@
 
 import csv
 import math
+import os
+from contextlib import redirect_stderr
+from pathlib import Path
 
 import pytest
 import torch
@@ -11,6 +14,8 @@ from musicgen_train.errors import UserError
 from musicgen_train.training.lm_module import MusicGenModule
 from musicgen_train.training.surviving.gradient_guard import ENOUGH, GradientGuard
 from tests.small_training import config, fit
+from tests.training.survival import in_a_process, status
+from tests.training.surviving.test_lost_rank import free_port
 
 
 @pytest.fixture(autouse=True)
@@ -74,6 +79,34 @@ def same(ours, theirs):
     if isinstance(ours, list):
         return len(ours) == len(theirs) and all(map(same, ours, theirs))
     return ours == theirs
+
+
+def fit_on_a_rank(cfg, rank: int, port: int) -> None:
+    """Train as one of two ranks, the loss of which is no number at rank 1's third batch."""
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "LOCAL_RANK": str(rank)}
+    plain = MusicGenModule.training_step
+
+    def step(self, batch, batch_idx):
+        Path(f"keys-{rank}-{batch_idx}").write_text(", ".join(batch.keys))
+        return plain(self, batch, batch_idx) * (math.nan if rank and batch_idx == 2 else 1.0)
+
+    MusicGenModule.training_step = step
+    with open(f"output-{rank}", "w") as file, redirect_stderr(file):
+        train.run(cfg)
+
+
+@pytest.mark.parametrize("strategy", ["ddp", "fsdp"])
+def test_all_ranks_skip_what_one_of_them_spoils_and_name_its_samples(datasets, strategy):
+    two = (f"trainer={strategy}", "trainer.accelerator=cpu", "trainer.devices=2")
+    two += ("trainer.precision=32-true", "trainer.limit_val_batches=0", "~callbacks.samples")
+    cfg = config("lm_demo", datasets, "max_steps=4", *two, "~callbacks.checkpoint")
+    port = free_port()
+    ranks = [in_a_process(fit_on_a_rank, cfg, rank, port) for rank in range(2)]
+    assert [status(process) for process in ranks] == [0, 0], Path("output-0").read_text()
+    skipped = [float(row["train/skipped"]) for row in rows(Path("runs/demo/lm")).values()]
+    assert skipped == [0, 0, 1, 1]
+    lines = [x for x in Path("output-0").read_text().splitlines() if "skipped" in x]
+    assert lines == [f"step 2: train/grad_norm is nan: skipped, of {Path('keys-1-2').read_text()}"]
 
 
 def test_too_many_bad_steps_end_the_run_and_say_where(datasets, spoil):
