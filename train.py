@@ -142,10 +142,11 @@ def build_trainer(cfg: DictConfig, config: Any, run_dir: Path) -> Any:
     from musicgen_train.training.monitoring.step_clock import StepClock
     from musicgen_train.training.surviving.checkpoints import ConfigRecord, StepSeed
     from musicgen_train.training.surviving.configured_options import ConfiguredOptions
+    from musicgen_train.training.surviving.run_lock import RunLock
 
     callbacks = [StepClock(), *(build(c) for c in cfg.callbacks.values() if c is not None)]
     callbacks += [ConfigRecord(config, run_dir / "config.yaml"), StepSeed(cfg.seed)]
-    callbacks.append(ConfiguredOptions())
+    callbacks += [ConfiguredOptions(), RunLock(run_dir)]
     loggers = [build(node) for node in cfg.logger.values() if node is not None]
     # Lightning counts batches: a validation between those of one step would also be a place to
     # save at, without the gradients so far.

@@ -161,6 +161,12 @@ def test_a_mismatch_of_the_model_and_the_codec_dies_at_construction(datasets):
         train.run(config("lm_demo", datasets, "model.delays=[0,1,2]"))
 
 
+@pytest.mark.parametrize("size", ["num_layers", "num_heads", "dim"])
+def test_a_model_of_nothing_is_refused(datasets, size):
+    with pytest.raises(UserError, match="each is at least 1"):
+        train.run(config("lm_demo", datasets, f"model.{size}=0"))
+
+
 def test_chroma_of_another_window_is_refused(datasets):
     with pytest.raises(UserError, match="chroma window of the dataset is 1024"):
         train.run(config("lm_demo", datasets, "conditioning.chroma.window=512"))
@@ -178,7 +184,7 @@ def test_a_melody_is_added_at_the_datasets_rate_and_no_other(datasets):
 def test_what_is_no_checkpoint_of_this_model_is_refused(datasets):
     run_dir = fit(config("codec_tiny", datasets, "max_steps=2"))
     last = run_dir / "checkpoints" / "last.ckpt"
-    with pytest.raises(UserError, match="was trained with another _target_"):
+    with pytest.raises(UserError, match="is of a codec, and this run trains none"):
         train.run(config("lm_demo", datasets, f"resume={last}"))
     with pytest.raises(UserError, match="was trained with another codec"):
         train.run(config("codec_tiny", datasets, f"resume={last}", "codec.dimension=4"))

@@ -71,6 +71,10 @@ class LanguageModel(nn.Module):
         delays = list(delays) if delays is not None else default_delays(n_q)
         if len(delays) != n_q:
             raise ValueError(f"{len(delays)} delays for {n_q} codebooks: give one per codebook")
+        if min(dim, num_heads, num_layers) < 1:
+            raise ValueError(
+                f"dim {dim}, num_heads {num_heads}, num_layers {num_layers}: each is at least 1"
+            )
         if dim % num_heads:
             raise ValueError(f"dim {dim} is not a multiple of num_heads {num_heads}")
         if chroma_dim and fuse_chroma == "sum" and not chroma_rate:

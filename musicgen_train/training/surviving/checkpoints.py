@@ -95,11 +95,18 @@ def check_resumable(path: Path, config: dict[str, Any], *, known_whole: bool = F
         their_task = theirs["task"]
         if not known_whole and not is_whole(path):
             raise ValueError("its checksums differ")
+    except UserError as error:  # of a folder
+        raise UserError(f"resume={error}") from None
     except Exception as error:
         raise UserError(
             f"resume={path} is no checkpoint of train.py, or a damaged one ({reason_of(error)}): "
             "take an earlier one, or the newest undamaged one of the run with resume=auto"
         ) from None
+    if their_task.get("_target_") != config["task"]["_target_"]:
+        kind = "codec" if "codec_module" in str(their_task.get("_target_")) else "language model"
+        raise UserError(
+            f"resume={path} is of a {kind}, and this run trains none: give one of its own"
+        )
     for name, wanted in _fixed(config["task"]).items():
         if _fixed(their_task)[name] != wanted:
             raise UserError(
@@ -153,7 +160,7 @@ def _fixed(task: dict[str, Any]) -> dict[str, Any]:
     """What gives a checkpoint's tensors their meaning, and so cannot change on the way."""
     adversary = task.get("adversary") or {}
     return {
-        **{name: task.get(name) for name in ("_target_", "codec", "lm", "text_encoder", "chroma")},
+        **{name: task.get(name) for name in ("codec", "lm", "text_encoder", "chroma")},
         "set of losses": list(task.get("weights") or []),
         "discriminator": adversary.get("discriminator"),
         "choice about ema_decay": task.get("ema_decay") is None,
