@@ -89,12 +89,14 @@ def quiet() -> None:
 
 
 def estimate(task: Any, datamodule: Any, trainer: Any, done: int) -> None:
-    """Print what a step will take, and refuse a batch that does not fit."""
+    """Print what a step will take and what the data lack; refuse a batch that does not fit."""
     from musicgen_train.training.estimating.run_estimate import check_fit, estimate_run
 
     expected = estimate_run(task, datamodule, trainer, done)
     if trainer.is_global_zero:
-        print(expected, flush=True)
+        ranks = trainer.num_devices * trainer.num_nodes
+        step_samples = datamodule.batch_size * trainer.accumulate_grad_batches * ranks
+        print(expected, *datamodule.remarks(step_samples), sep="\n", flush=True)
     check_fit(expected, task, datamodule, trainer)
 
 

@@ -106,6 +106,12 @@ def test_one_batch_is_learnt_by_heart(datasets):
     assert min(ce) < 0.6 * ce[0]
 
 
+def test_a_batch_larger_than_the_data_is_told_before_training(datasets, capsys):
+    many = ["data.batch_size=50", "trainer.accumulate_grad_batches=2", "max_steps=1"]
+    fit(config("lm_demo", datasets, *many))
+    assert "a step takes 100 samples, but there are" in capsys.readouterr().out
+
+
 def test_codes_of_another_codec_are_refused(datasets, codec):
     from musicgen_train.formats import save_codec
 

@@ -141,6 +141,22 @@ class MusicDataModule(lightning.LightningDataModule):
                 raise UserError(f"{index.folder}: has no training samples; prepare more music")
         return sources
 
+    def remarks(self, step_samples: int) -> list[str]:
+        """What to know of the data before training with `step_samples`, over all ranks, a step."""
+        names = ", ".join(str(index.folder) for index in self.indexes)
+        n_train, lines = self._n_train(), []
+        if step_samples > n_train:
+            lines.append(
+                f"{names}: a step takes {step_samples} samples, but there are {n_train} to train "
+                "on: it sees some more than once; lower data.batch_size or prepare more music"
+            )
+        if not any(len(source.rows) for source in self.sources("valid")):
+            lines.append(
+                f"{names}: has no samples to validate on: no loss on unseen music is shown and no "
+                "checkpoint kept as the best; prepare more music"
+            )
+        return lines
+
     def position(self) -> int:
         """Samples trained on so far, over all ranks and epochs; prefetched ones do not count."""
         batches = max(0, self._processed() - self._start_batches)

@@ -170,6 +170,17 @@ def test_validation_sees_every_sample_once_and_in_order(dataset):
     assert data(dataset).test_dataloader() == []
 
 
+def test_a_step_of_more_samples_than_there_are_is_remarked(dataset):
+    assert data(dataset).remarks(N) == []
+    (remark,) = data(dataset).remarks(N + 1)
+    assert f"a step takes {N + 1} samples, but there are {N} to train on" in remark
+
+
+def test_data_without_samples_to_validate_on_are_remarked(dataset_copy):
+    (remark,) = data(dataset_copy).remarks(2)
+    assert "has no samples to validate on" in remark and str(dataset_copy) in remark
+
+
 def test_audio_batches_are_crops_of_the_stored_segments(dataset):
     datamodule = data(dataset, kind="audio", segment_duration=0.25, sample_rate=1000, channels=1)
     for batch in itertools.islice(datamodule.train_dataloader(), 10):
