@@ -27,6 +27,18 @@ def check(cfg: DictConfig) -> None:
             raise UserError(f"{name}={cfg[name]}: give a whole number of at least 1")
 
 
+def styles_of(cfg: DictConfig) -> tuple[str, ...]:
+    """The styles to compose in: those asked for, or the usual ones."""
+    from data_prep.demo.styles import ALL_STYLES, STYLES
+
+    if cfg.styles is None:
+        return tuple(STYLES)
+    asked = list(cfg.styles) if isinstance(cfg.styles, ListConfig) else [cfg.styles]
+    if not asked or len(set(map(str, asked))) < len(asked) or not set(asked) <= set(ALL_STYLES):
+        raise UserError(f"styles={cfg.styles}: give some of [{','.join(ALL_STYLES)}], each once")
+    return tuple(asked)
+
+
 @hydra.main(version_base="1.3", config_path=CONF, config_name="demo_corpus")
 @exit_on_user_error
 def main(cfg: DictConfig) -> None:
@@ -35,7 +47,7 @@ def main(cfg: DictConfig) -> None:
 
     check(cfg)
     shortest, longest = cfg.track_duration
-    settings = Settings(cfg.seed, float(shortest), float(longest))
+    settings = Settings(cfg.seed, float(shortest), float(longest), styles=styles_of(cfg))
     output_dir = Path(cfg.output_dir)
     began = time.monotonic()
     seconds = write_corpus(output_dir, settings, cfg.n_tracks, cfg.n_workers)

@@ -169,7 +169,9 @@ def drum_part(plan: Plan, bars: list[Bar]) -> Part:
     """The drums."""
     rng, style = plan.rng("drums"), plan.style
     notes = play_drums(rng, style.drums, style.fills, bars, style.beats)
-    return Part("drums", 0, notes, 0.0, style.drum_level, style.reverb * 0.5, is_drum=True)
+    return Part(
+        "drums", style.drum_program, notes, 0.0, style.drum_level, style.reverb * 0.5, is_drum=True
+    )
 
 
 def vocal_line(plan: Plan, bars: list[Bar]) -> list[Note]:

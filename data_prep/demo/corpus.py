@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from functools import cache
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -17,6 +18,7 @@ from data_prep.demo.mix import mix_stems
 from data_prep.demo.plan import Plan, plan_track
 from data_prep.demo.sampler import SAMPLE_RATE, Sampler
 from data_prep.demo.soundfont import SoundFont, find_soundfont
+from data_prep.demo.styles import STYLES
 from musicgen_train.errors import UserError
 
 SETTINGS_FILE = "corpus.json"
@@ -31,6 +33,17 @@ class Settings:
     min_duration: float
     max_duration: float
     composer: int = COMPOSER_VERSION
+    styles: tuple[str, ...] = tuple(STYLES)
+
+    def plan(self, index: int) -> Plan:
+        """The facts of track `index`."""
+        return plan_track(self.seed, index, self.styles)
+
+    def record(self) -> dict[str, Any]:
+        """What the corpus says of itself; the styles only where they are not the usual ones."""
+        content = asdict(self)
+        styles = sorted(content.pop("styles"))
+        return content if styles == sorted(STYLES) else {**content, "styles": styles}
 
 
 def write_atomically(path: Path, data: bytes) -> None:
@@ -76,7 +89,7 @@ def sidecar(plan: Plan, duration: float, stems: dict[str, str]) -> dict:
 
 def write_track(output_dir: Path, settings: Settings, index: int, sampler: Sampler) -> float:
     """Compose, render and write one track, the sidecar last; returns its duration in seconds."""
-    plan = plan_track(settings.seed, index)
+    plan = settings.plan(index)
     piece = compose(plan, (settings.min_duration, settings.max_duration))
     mix, stems = mix_stems(piece, sampler, f"{settings.seed}/{index}/voice", plan.style.reverb_time)
     folder = output_dir / plan.folder
@@ -93,7 +106,7 @@ def write_track(output_dir: Path, settings: Settings, index: int, sampler: Sampl
 
 def is_complete(output_dir: Path, settings: Settings, index: int) -> bool:
     """Whether a track's sidecar (written last) and the files that it names are there."""
-    plan = plan_track(settings.seed, index)
+    plan = settings.plan(index)
     folder = output_dir / plan.folder
     path = folder / f"{plan.stem_name}.json"
     if not path.is_file():
@@ -108,8 +121,9 @@ def claim_folder(output_dir: Path, settings: Settings) -> None:
         raise UserError(f"output_dir={output_dir} is a file: choose a folder")
     path = output_dir / SETTINGS_FILE
     if path.is_file():
-        found = json.loads(path.read_text())
-        changed = [f"{k}={found.get(k)}" for k, v in asdict(settings).items() if found.get(k) != v]
+        found = {"styles": sorted(STYLES), **json.loads(path.read_text())}
+        wanted = {"styles": sorted(STYLES), **settings.record()}
+        changed = [f"{k}={found.get(k)}" for k, v in wanted.items() if found.get(k) != v]
         if changed:
             made = ", ".join(changed)
             raise UserError(f"{output_dir} was made with {made}: use these or another output_dir")
@@ -119,7 +133,7 @@ def claim_folder(output_dir: Path, settings: Settings) -> None:
         )
     else:
         output_dir.mkdir(parents=True, exist_ok=True)
-        write_json(path, asdict(settings))
+        write_json(path, settings.record())
 
 
 @cache

@@ -42,6 +42,11 @@ TAILS = (
 )
 FIELD = re.compile(r"{(\w+)}")
 BACKING = {
+    "chiptune": (
+        "fast square-wave arpeggios",
+        "bleeping arpeggios and a drum machine",
+        "an octave-jumping square bass",
+    ),
     "rock": (
         "crunchy guitars and drums",
         "distorted guitars",
@@ -98,7 +103,7 @@ def describe(plan: Plan) -> str:
     text = template.format(**words)
     if rng.random() < 0.5:
         text += ", " + rng.choice(tails).format(**words)
-    text = re.sub(r"\b([Aa]) (?=[aeiou])", r"\1n ", text)
+    text = re.sub(r"\b([Aa]) (?=[aeiou8])", r"\1n ", text)
     return text[0].upper() + text[1:]
 
 

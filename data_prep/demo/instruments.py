@@ -36,6 +36,13 @@ LEADS = {
     "synth lead": Lead(
         81, 70, False, True, ("synth lead", "sawtooth synth lead", "synthesizer lead")
     ),
+    "square lead": Lead(
+        80, 76, False, True, ("square lead", "square-wave lead", "beeping square lead")
+    ),
+    "pulse lead": Lead(
+        84, 72, False, True, ("pulse lead", "pulse-wave lead", "buzzing pulse lead")
+    ),
+    "calliope": Lead(82, 79, False, True, ("calliope", "whistling calliope", "calliope synth")),
 }
 
 PROGRAMS = {
@@ -59,6 +66,8 @@ PROGRAMS = {
     "choir pad": 91,
     "brass": 61,
     "synth pluck": 87,
+    "square wave": 80,
+    "pulse wave": 84,
     "warm pad": 89,
     "new age pad": 88,
     "sweep pad": 95,

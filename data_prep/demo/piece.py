@@ -22,7 +22,7 @@ class Part:
     """What one player plays."""
 
     stem: str
-    program: int  # General MIDI program; ignored for drums
+    program: int  # General MIDI program; of drums the kit
     notes: list[Note] = field(default_factory=list)
     pan: float = 0.0  # -1 left .. 1 right
     level: float = -20.0  # dB, RMS where the part sounds

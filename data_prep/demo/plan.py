@@ -1,12 +1,13 @@
 """Who plays what: the facts of a track, decided before a note is composed."""
 
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from data_prep.demo.harmony import Key
 from data_prep.demo.instruments import LEADS
 from data_prep.demo.style import Style
-from data_prep.demo.styles import STYLES
+from data_prep.demo.styles import ALL_STYLES, STYLES
 
 FIRST = "Amber Silver Velvet Paper Northern Golden Midnight Crimson Quiet Electric "
 FIRST += "Hollow Copper Wild Distant Lucky Blue Salt Marble Neon Winter"
@@ -18,7 +19,7 @@ NOUNS = "Morning River Window Road Garden Letter Shadow Summer Station Ocean "
 NOUNS += "Mountain Dance Promise Mirror Season Lantern Island Signal Meadow Horizon"
 # Instruments that few styles use come more often in those, so that all leads are common.
 LEAD_WEIGHTS = {
-    lead: sum(lead in style.leads for style in STYLES.values()) ** -1.0 for lead in LEADS
+    lead: max(sum(lead in style.leads for style in STYLES.values()), 1) ** -1.0 for lead in LEADS
 }
 GROUP = 3  # artists who take turns ...
 TRACKS_EACH = 8  # ... until each has this many tracks
@@ -73,19 +74,19 @@ def artist_name(seed: int, number: int) -> str:
     return pairs[number % len(pairs)] + suffix
 
 
-def genre_of(seed: int, artist: int, ordinal: int) -> str:
+def genre_of(seed: int, artist: int, ordinal: int, styles: Sequence[str]) -> str:
     """Artists play six genres, and two of them, their favourites, twice; neighbours start apart."""
-    names = sorted(STYLES)
+    names = sorted(styles)
     block, place = divmod(artist, GROUP)
     random.Random(f"{seed}/genres/{block}").shuffle(names)
     favourite = (0, 3, 5)[place]
     return names[(favourite + (ordinal if ordinal < 6 else ordinal - 6)) % len(names)]
 
 
-def plan_track(seed: int, index: int) -> Plan:
-    """Decide the facts of track `index` of the corpus with this seed."""
+def plan_track(seed: int, index: int, styles: Sequence[str] = tuple(STYLES)) -> Plan:
+    """Decide the facts of track `index` of the corpus with this seed, in one of `styles`."""
     artist, ordinal = artist_of(index)
-    style = STYLES[genre_of(seed, artist, ordinal)]
+    style = ALL_STYLES[genre_of(seed, artist, ordinal, styles)]
     rng = random.Random(f"{seed}/{index}/plan")
     mode = rng.choices(list(style.modes), list(style.modes.values()))[0]
     lead = rng.choices(style.leads, [LEAD_WEIGHTS[lead] for lead in style.leads])[0]

@@ -56,6 +56,7 @@ class Style:
     reverb_time: float = 1.2  # seconds
     bass_level: float = -22.0
     drum_level: float = -22.0
+    drum_program: int = 0  # the kit: 25 is a drum machine
     fills: tuple[str, ...] = ("toms", "snare")
 
 

@@ -10,7 +10,7 @@ from data_prep.demo.piece import Note, Part
 from data_prep.demo.plan import plan_track
 from data_prep.demo.sampler import HIGHEST, LOWEST, SAMPLE_RATE, Sampler
 from data_prep.demo.soundfont import SoundFont, find_soundfont
-from data_prep.demo.styles import STYLES
+from data_prep.demo.styles import ALL_STYLES, STYLES, UNSEEN
 from musicgen_train.errors import UserError
 
 MAJOR = np.array([6.35, 2.23, 3.48, 2.33, 4.38, 4.09, 2.52, 5.19, 2.39, 3.66, 2.29, 2.88])
@@ -21,6 +21,12 @@ DURATION = (20.0, 30.0)
 @pytest.fixture(scope="module")
 def pieces():
     plans = [plan_track(0, index) for index in range(48)]
+    return [(plan, compose(plan, DURATION)) for plan in plans]
+
+
+@pytest.fixture(scope="module")
+def unseen():
+    plans = [plan_track(0, index, tuple(UNSEEN)) for index in range(24)]
     return [(plan, compose(plan, DURATION)) for plan in plans]
 
 
@@ -46,16 +52,16 @@ def heard_key(notes):
     return max(fits, key=fits.__getitem__)
 
 
-def test_pieces_last_as_long_as_asked_and_stay_in_the_instruments_range(pieces):
-    for _, piece in pieces:
+def test_pieces_last_as_long_as_asked_and_stay_in_the_instruments_range(pieces, unseen):
+    for _, piece in pieces + unseen:
         assert DURATION[0] <= piece.duration <= DURATION[1]
         notes = [note for part in piece.parts for note in part.notes]
         assert all(LOWEST <= note.pitch <= HIGHEST and 1 <= note.velocity <= 127 for note in notes)
         assert all(0 <= note.start < piece.duration and note.duration > 0 for note in notes)
 
 
-def test_melodies_stay_in_the_scale_and_end_on_the_tonic(pieces):
-    for plan, piece in pieces:
+def test_melodies_stay_in_the_scale_and_end_on_the_tonic(pieces, unseen):
+    for plan, piece in pieces + unseen:
         melody = pitched(piece, "melody")
         allowed = {(plan.key.tonic + step) % 12 for step in (*SCALES[plan.key.mode], 11)}
         assert {note.pitch % 12 for note in melody} <= allowed
@@ -64,12 +70,13 @@ def test_melodies_stay_in_the_scale_and_end_on_the_tonic(pieces):
         assert max(final) % 12 == plan.key.tonic
 
 
-def test_most_pieces_sound_in_the_key_of_their_label(pieces):
-    right = [
-        heard_key(pitched(p, "melody", "accompaniment", "bass")) == plan.key.label
-        for plan, p in pieces
-    ]
-    assert np.mean(right) >= 0.8  # relative keys are confused now and then
+def test_most_pieces_sound_in_the_key_of_their_label(pieces, unseen):
+    for several in (pieces, unseen):
+        right = [
+            heard_key(pitched(p, "melody", "accompaniment", "bass")) == plan.key.label
+            for plan, p in several
+        ]
+        assert np.mean(right) >= 0.8  # relative keys are confused now and then
 
 
 def test_verses_repeat_their_tune(pieces):
@@ -116,6 +123,36 @@ def test_every_artist_plays_several_genres_and_groups_cover_them_all():
     assert len({plan.lead for plan in plans}) >= 8
     for n in (3, 8, 25, 48, 72):
         assert len({plan.artist for plan in plans[:n]}) >= max(3, n // 8)
+
+
+def test_an_unseen_style_shares_no_lead_sound_or_kit_with_the_usual_ones(unseen):
+    usual = {LEADS[lead].program for style in STYLES.values() for lead in style.leads}
+    usual |= {
+        PROGRAMS[program]
+        for style in STYLES.values()
+        for choices in style.layers
+        for layer in choices
+        for program in (*layer.programs, *style.bass_programs)
+    }
+    assert not UNSEEN.keys() & STYLES.keys() and UNSEEN.keys() | STYLES.keys() == set(ALL_STYLES)
+    for style in UNSEEN.values():
+        assert not usual & {LEADS[lead].program for lead in style.leads}
+        assert style.drum_program not in {other.drum_program for other in STYLES.values()}
+    assert {plan.lead for plan, _ in unseen} == {
+        lead for style in UNSEEN.values() for lead in style.leads
+    }
+    for plan, piece in unseen:
+        others = {part.program for part in piece.parts if part.stem == "accompaniment"}
+        assert LEADS[plan.lead].program not in others
+        kits = {part.program for part in piece.parts if part.is_drum}
+        assert kits == {plan.style.drum_program}
+
+
+def test_a_corpus_of_some_styles_has_no_others():
+    plans = [plan_track(3, index, ("jazz", "chiptune")) for index in range(24)]
+    assert {plan.style.name for plan in plans} == {"jazz", "chiptune"}
+    # The order in which they are named does not matter.
+    assert plans == [plan_track(3, index, ("chiptune", "jazz")) for index in range(24)]
 
 
 def fundamental(wav, pitch):
