@@ -1,8 +1,12 @@
 """Weights in half precision: what a file of half the size costs."""
 
+from copy import deepcopy
+
 import torch
 from torch import Tensor, nn
 
+from musicgen_train.codec.encodec import Encodec
+from musicgen_train.codec.stereo import StereoCodec
 from musicgen_train.conditioning.text import WordTextEncoder
 from musicgen_train.errors import UserError
 from musicgen_train.formats.probing import probe
@@ -35,6 +39,27 @@ def round_weights(model: MusicGen, dtype: str) -> str:
             parameter.copy_(stored_as(parameter, dtype))
     change = float((_logits(model) - before).abs().max() / before.abs().max())
     return f"{dtype}: rounding the weights changes logits by up to {change:.1e} of the largest"
+
+
+@torch.no_grad()
+def rounded_codec(codec: Encodec | StereoCodec) -> Encodec | StereoCodec:
+    """A copy whose weights are exact in float16, so that its file is half as large.
+
+    It is another codec: it has an identity of its own, and some codes differ. So tokens and a
+    language model are made with the rounded one.
+    """
+    if isinstance(codec, StereoCodec):
+        mono = rounded_codec(codec.mono)
+        assert isinstance(mono, Encodec), f"a stereo codec of {type(mono).__name__}"
+        return StereoCodec(mono)
+    rounded = deepcopy(codec)
+    for parameter in rounded.parameters():
+        parameter.copy_(stored_as(parameter, "float16"))
+    for book in rounded.quantizer.codebooks:
+        book.embed.copy_(stored_as(book.embed, "float16"))
+        # So that training goes on from these centroids, and a file can leave the sums out.
+        book.embed_avg.copy_(book.embed * book.cluster_size[:, None])
+    return rounded
 
 
 def _logits(model: MusicGen) -> Tensor:

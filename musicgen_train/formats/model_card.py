@@ -63,7 +63,7 @@ def musicgen_card(
         f"# {_plain(model.name)}\n\nA MusicGen: a language model that writes music as the codes of "
         "a neural codec.\n",
         _table(_musicgen_facts(model)),
-        "\n".join(f"- Note: {_plain(note)}." for note in notes),
+        _listed(notes),
         _loading(_OURS, snippets[layout], LIBRARIES[layout], values),
         _training(source),
         _metrics(source),
@@ -71,9 +71,13 @@ def musicgen_card(
 
 
 def codec_card(
-    codec: Encodec | StereoCodec, layout: Layout, folder: str, source: Provenance
+    codec: Encodec | StereoCodec,
+    layout: Layout,
+    folder: str,
+    source: Provenance,
+    notes: Sequence[str] = (),
 ) -> str:
-    """The card of a codec alone."""
+    """The card of a codec alone; `notes` are as in `musicgen_card`."""
     values = {
         "folder": folder, "channels": codec.channels, "sample_rate": codec.sample_rate,
         "n_q": codec.n_q,
@@ -84,6 +88,7 @@ def codec_card(
         _front_matter(layout, source.licence, ["encodec", "audio-codec"], None),
         "# EnCodec\n\nA neural audio codec: waveforms to discrete codes and back.\n",
         _table(facts),
+        _listed(notes),
         _loading(_CODEC_OURS, snippets[layout], LIBRARIES[layout], values),
         _training(source),
         _metrics(source),
@@ -92,6 +97,10 @@ def codec_card(
 
 def _card(*parts: str) -> str:
     return "\n\n".join(part.strip() for part in parts if part) + "\n"
+
+
+def _listed(notes: Sequence[str]) -> str:
+    return "\n".join(f"- Note: {_plain(note)}." for note in notes)
 
 
 def _front_matter(layout: Layout, licence: str | None, tags: list[str], task: str | None) -> str:

@@ -13,6 +13,7 @@ from musicgen_train.codec.encodec import Encodec
 from musicgen_train.codec.stereo import StereoCodec
 from musicgen_train.errors import UserError
 from musicgen_train.formats.codec_building import build_codec, check_savable
+from musicgen_train.formats.codec_storage import from_storage, to_storage
 from musicgen_train.formats.conditioning_building import (
     build_chroma,
     build_text_encoder,
@@ -32,11 +33,14 @@ VERSION = 1
 
 
 def save_codec(codec: Encodec | StereoCodec, folder: str | Path) -> Path:
-    """Write a codec folder; its files appear whole or not at all."""
+    """Write a codec folder; its files appear whole or not at all.
+
+    It holds float16 where that is exact, as of a codec of `half_precision.rounded_codec`.
+    """
     folder = Path(folder)
     section = _describe_codec(codec)
     _start(folder)
-    write_tensors(_mono(codec).state_dict(), folder / "codec.safetensors")
+    write_tensors(to_storage(_mono(codec)), folder / "codec.safetensors")
     _write_config(section, folder)
     return folder
 
@@ -52,11 +56,13 @@ def save_musicgen(
     """Write a MusicGen folder; weights of a frozen text encoder stay out of it.
 
     dtype: of the weights in the file, but for the codec's; "float16" and "bfloat16" halve it. The
-    codec stays float32, as its codes are those of its exact weights. licence, training: for the
-    record only.
+    codec keeps its exact weights, as its codes are those (see `save_codec`). licence, training: for
+    the record only, to which adapters that are in the weights are added.
     """
     folder = Path(folder)
     check_unrounded(model.lm)
+    if model.merged_adapters:
+        training = {**(training or {}), "adapters": model.merged_adapters}
     if not TEXT.fits(model.name):
         raise UserError(f"the model is called {brief(model.name)}: give it {TEXT.wanted} as name")
     weights = {f"lm.{name}": tensor for name, tensor in model.lm.state_dict().items()}
@@ -76,7 +82,7 @@ def save_musicgen(
     stored = {name: stored_as(tensor, dtype) for name, tensor in weights.items()}
     _start(folder)
     write_tensors(stored, folder / "model.safetensors")
-    write_tensors(_mono(model.codec).state_dict(), folder / "codec.safetensors")
+    write_tensors(to_storage(_mono(model.codec)), folder / "codec.safetensors")
     _write_config(description, folder)
     return folder
 
@@ -85,7 +91,8 @@ def read_native_codec(folder: Path) -> Encodec | StereoCodec:
     """Load the codec of a native folder."""
     path = folder / "config.json"
     config = read_config(folder)
-    mono = build_codec(config.get("codec"), read_tensors(folder / "codec.safetensors"), path)
+    state = from_storage(read_tensors(folder / "codec.safetensors"))
+    mono = build_codec(config.get("codec"), state, path)
     stereo = config.get("stereo", False)
     if type(stereo) is not bool:
         raise UserError(f"{path}: stereo is {brief(stereo)}, but should be true or false")
