@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from musicgen_train.errors import UserError, reason_of
 
+_ASSETS = Path(__file__).parents[1] / "assets"  # where the tiny base's encoder is
 _MUSICGENS = ("musicgen", "musicgen_melody")  # model types of transformers with a T5 inside
 _T5_BESIDE = ("config.json", "tokenizer*", "spiece.model", "special_tokens_map.json")
 _T5_TENSORS = (*_T5_BESIDE, "model.safetensors.index.json", "model*.safetensors")
@@ -175,11 +176,12 @@ def t5_origin(name_or_path: str) -> str:
 
 
 def _t5_folder(name_or_path: str) -> Path:
-    """The folder itself, or that of a name of the hub: from its cache if it is whole there."""
+    """The folder itself, one that ships, or that of a name of the hub: its cache, if whole there."""
     from huggingface_hub import snapshot_download
 
-    folder = Path(name_or_path)
-    if folder.is_dir():
+    for folder in (Path(name_or_path), _ASSETS / name_or_path):
+        if not folder.is_dir():
+            continue
         lacking = _lacking(folder)
         if lacking:
             raise UserError(f"text encoder {name_or_path!r} lacks {lacking}: {_REMEDY}")

@@ -30,6 +30,15 @@ def encoder(request, t5_folder):
     return WordTextEncoder(16, num_layers=2 if request.param == "word transformer" else 0).eval()
 
 
+def test_the_encoder_that_ships_reads_any_text_without_case_or_download(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", lambda *a, **k: pytest.fail("hub"))
+    encoder = T5TextEncoder("tiny_text_encoder", dim=384)
+    embedding, mask = encoder(["A calm piano, 97 bpm", "a CALM piano, 97 BPM", "Ünïcode 🎵"])
+    assert torch.equal(embedding[0], embedding[1])
+    assert mask.sum(1).min() > 5 and embedding[mask.bool()].norm(dim=1).min() > 10
+
+
 def test_a_text_does_not_depend_on_its_neighbours(encoder):
     with torch.no_grad():
         embedding, mask = encoder(TEXTS)
