@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
 
     from musicgen_train.evaluation.listeners import Listeners
+    from musicgen_train.evaluation.long_pieces import LongForm
     from musicgen_train.evaluation.measurement import Measurement
     from musicgen_train.evaluation.measuring import Evaluation
     from musicgen_train.evaluation.protocol import Protocol
@@ -48,7 +49,9 @@ NOT_RECORDED = (
     "accelerator", "devices", "num_nodes", "num_threads", "cache_dir", "output_dir", "report",
     "title", "curves", "timings", "hint",
 )  # fmt: skip
-OF_GENERATING = ("sampling", "duration", "n_clips", "splits")
+OF_GENERATING = (
+    "sampling", "duration", "n_clips", "splits", "long_duration", "long_clips", "adapters",
+)  # fmt: skip
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="evaluate")
@@ -179,11 +182,29 @@ def check_request(cfg: DictConfig) -> None:
                 f"output_dir={cfg.output_dir} lies in {name}={cfg[name]}: its clips would count "
                 "as music the next time; take another folder"
             )
+    if cfg.long_duration is not None and not (cfg.ckpt and cfg.dataset):
+        raise UserError(
+            "long_duration needs ckpt=MODEL dataset=DATASET, whose texts it takes; leave it out"
+        )
     check_settings(OmegaConf.to_container(cfg, resolve=True))  # type: ignore[arg-type]
+    if cfg.adapters:
+        check_adapters(cfg)
     for path in cfg.curves.values():
         run_logs(path)
     if cfg.timings:
         read_timings(cfg.timings)
+
+
+def check_adapters(cfg: DictConfig) -> None:
+    """Refuse paths that hold no adapter, and adapters without a model."""
+    from musicgen_train.adapters.adapter_file import read_adapter
+
+    if not hasattr(cfg.adapters, "items"):
+        raise UserError(f"adapters={cfg.adapters}: give {{PATH: WEIGHT, …}}")
+    if not cfg.ckpt:
+        raise UserError("adapters are of a model: give ckpt=MODEL, or leave them out")
+    for path in cfg.adapters:
+        read_adapter(str(path))
 
 
 def preparation(
@@ -196,8 +217,9 @@ def preparation(
     metrics, left_out = possible_metrics(protocol, impossible, asked=cfg.metrics is not None)
     models = (parts.codec, parts.chroma) if parts else (None, None)
     return load_listeners(
-        protocol, metrics, left_out, cfg.weights, cfg.check_weights, *models, device
-    )
+        protocol, metrics, left_out, cfg.weights, cfg.check_weights, *models, device,
+        long_form=cfg.long_duration is not None,
+    )  # fmt: skip
 
 
 def read_protocol(cfg: DictConfig) -> Protocol:
@@ -227,13 +249,18 @@ def evaluation_of(
     return Evaluation(output_dir, listeners, cache, settings, stages, ranks, cfg.n_cards)
 
 
-def read_model(cfg: DictConfig, device: torch.device) -> Parts:
-    """The parts of a model on its device, ready to generate clips of the duration asked for."""
+def read_model(cfg: DictConfig, device: torch.device) -> tuple[Parts, float]:
+    """The parts of a model on its device, ready to generate clips of the duration asked for.
+
+    And the seconds of its window.
+    """
     from musicgen_train.evaluation.sampling import Parts
     from musicgen_train.formats import load_musicgen
     from musicgen_train.generation_params import frames_in
 
     model = load_musicgen(cfg.ckpt)
+    for path, weight in (cfg.adapters or {}).items():
+        model.load_adapter(str(path), weight, name=str(path))
     if cfg.duration > model.max_duration:
         raise UserError(
             f"duration={cfg.duration} is more than the {model.max_duration:g} s that {cfg.ckpt} "
@@ -241,7 +268,7 @@ def read_model(cfg: DictConfig, device: torch.device) -> Parts:
         )
     frames_in(cfg.duration, model.frame_rate)
     parts = Parts(model.codec, model.lm, model.text_encoder, model.chroma)
-    return parts.to(device).prepare()
+    return parts.to(device).prepare(), model.max_duration
 
 
 def measure_model(
@@ -258,7 +285,8 @@ def measure_model(
     from musicgen_train.evaluation.sampling import Sampling
 
     held_out = read_held_out(cfg.dataset, cfg.n_clips, cfg.duration, cfg.splits)
-    parts = read_model(cfg, device)
+    parts, window = read_model(cfg, device)
+    long_form = read_long_form(cfg, window)
     check_fit(parts, held_out, cfg.dataset)
     impossible = {}
     if not follows_melody(parts, held_out.prompts):
@@ -266,11 +294,25 @@ def measure_model(
     if not any(segment.description for segment in held_out.prompts):
         impossible["clap"] = "the dataset has no descriptions"
     listeners = preparation(cfg, impossible, parts, device)
-    if listeners.judge is not None:
+    if listeners.judge is not None or listeners.long_judge is not None:
         settings = {**settings, "judge_training": judge_training_record(cfg.weights.judge)}
     evaluation = evaluation_of(cfg, listeners, settings, stages, ranks)
     sampling = Sampling(**settings["sampling"])
-    return evaluate_model(parts, held_out, cfg.duration, sampling, evaluation)
+    return evaluate_model(parts, held_out, cfg.duration, sampling, evaluation, long_form)
+
+
+def read_long_form(cfg: DictConfig, window: float) -> LongForm | None:
+    """The pieces beyond the model's window that were asked for, if any."""
+    from musicgen_train.evaluation.long_pieces import LongForm
+
+    if cfg.long_duration is None:
+        return None
+    if cfg.long_duration <= window:
+        raise UserError(
+            f"long_duration={cfg.long_duration} is no more than the {window:g} s that {cfg.ckpt} "
+            "makes at once; give more, or leave it out"
+        )
+    return LongForm(float(cfg.long_duration), min(cfg.long_clips, cfg.n_clips), window)
 
 
 def measure_texts(
@@ -279,15 +321,15 @@ def measure_texts(
     """Generate for a file of texts and measure against a folder of real music."""
     from musicgen_train.evaluation.folder_evaluation import evaluate_texts, impossible_metrics
     from musicgen_train.evaluation.sampling import Sampling
-    from musicgen_train.evaluation.texts import read_texts
+    from musicgen_train.evaluation.texts import read_asked_texts
 
-    texts, reference = read_texts(cfg.texts), Path(cfg.reference)
+    texts, reference = read_asked_texts(cfg.texts), Path(cfg.reference)
     melodies = Path(cfg.melodies) if cfg.melodies else None
     impossible = impossible_metrics(list(texts), reference, texts)
     impossible.pop("chroma", None)
     if melodies is None:
         impossible["chroma"] = "no melody was asked for; give melodies=FOLDER"
-    parts = read_model(cfg, device)
+    parts, _ = read_model(cfg, device)
     listeners = preparation(cfg, impossible, parts, device)
     evaluation = evaluation_of(cfg, listeners, settings, stages, ranks)
     sampling = Sampling(**settings["sampling"])
@@ -302,9 +344,9 @@ def measure_folders(
     from musicgen_train.evaluation.clips import clip_files
     from musicgen_train.evaluation.comparison import Prompt
     from musicgen_train.evaluation.folder_evaluation import evaluate_folders, impossible_metrics
-    from musicgen_train.evaluation.texts import read_texts
+    from musicgen_train.evaluation.texts import AskedText, read_asked_texts
 
-    texts = read_texts(cfg.texts) if cfg.texts else {}
+    texts = read_asked_texts(cfg.texts) if cfg.texts else {}
     ours = clip_files(cfg.generated)
     names: Sequence[str] = [file.name for file in ours]
     impossible = impossible_metrics(names, Path(cfg.reference), texts)
@@ -313,7 +355,8 @@ def measure_folders(
     evaluation = evaluation_of(cfg, listeners, settings, stages, ranks)
     folders = {"generated": cfg.generated, "reference": cfg.reference}
     ClipFolder(evaluation.output_dir).open(folders, ranks)
-    prompts = {name: Prompt(texts.get(name, "")) for name in (*names, *texts)}
+    asked = {**dict.fromkeys(names, AskedText("", {})), **texts}
+    prompts = {name: Prompt(said.text, wanted=said.wanted) for name, said in asked.items()}
     return evaluate_folders(ours, Path(cfg.reference), prompts, evaluation)
 
 
@@ -325,6 +368,8 @@ def measure_codec(
     from musicgen_train.evaluation.codec_inputs import dataset_inputs, folder_inputs
     from musicgen_train.formats import load_encodec
 
+    if cfg.adapters:
+        raise UserError(f"adapters are of a model, and {cfg.ckpt} is a codec: leave them out")
     if ranks.count > 1:
         raise UserError(f"devices={cfg.devices}: a codec is measured by one process; leave it out")
     codec = load_encodec(cfg.ckpt)

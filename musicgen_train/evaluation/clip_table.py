@@ -72,7 +72,7 @@ def _entry(
         "description": prompt.text,
         "wanted": dict(prompt.wanted),
         "heard": {k: _labels(judge, h, name) for k, h in there.items()} if judge else {},
-        "audio": {k: _place(h.path(name), evaluation.output_dir) for k, h in there.items()},
+        "audio": {k: place_in(h.path(name), evaluation.output_dir) for k, h in there.items()},
         "facts": {k: _plain(h.facts(name)._asdict()) for k, h in there.items()},
         "scores": _plain(scores),
     }
@@ -88,7 +88,7 @@ def _labels(judge: JudgeEmbedder, heard: HeardSet, name: str) -> dict[str, str]:
     return found
 
 
-def _place(path: Path, output_dir: Path) -> str:
+def place_in(path: Path, output_dir: Path) -> str:
     """Within the evaluation's folder if it is there, so that the folder can be moved."""
     path, home = path.resolve(), output_dir.resolve()
     return path.relative_to(home).as_posix() if path.is_relative_to(home) else str(path)
@@ -112,7 +112,7 @@ def _write_melodies(
         facts, rate = melodic.heard.facts(name), int(melodic.heard.facts(name).sample_rate)
         place = evaluation.output_dir / "audio" / "melody_source" / f"{name}.flac"
         write_clip(place, Clip(name, sonify_chroma(asked, facts.duration, rate), rate))
-        entry["audio"]["melody_source"] = _place(place, evaluation.output_dir)
+        entry["audio"]["melody_source"] = place_in(place, evaluation.output_dir)
         arrays[f"{name}.asked"] = asked.half().numpy()
         arrays[f"{name}.heard"] = melodic.heard.arrays(listener, name)["chroma"].astype(np.float16)
     place = evaluation.output_dir / "chroma.npz"

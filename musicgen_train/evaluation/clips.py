@@ -13,8 +13,8 @@ from torch import Tensor
 from musicgen_train.data.audio import AUDIO_SUFFIXES, encode_flac, replacing, writing
 from musicgen_train.errors import UserError
 from musicgen_train.evaluation.embedders.facts import ClipFacts
+from musicgen_train.evaluation.metrics.silence import SILENCE_RMS
 
-SILENCE_RMS = 1e-3  # -60 dBFS
 SHORT_DURATION = 1.0  # seconds
 LONG_DURATION = 60.0  # seconds; its many windows outweigh those of other clips
 

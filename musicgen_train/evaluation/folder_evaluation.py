@@ -20,15 +20,18 @@ from musicgen_train.evaluation.making import batches, generated, make_clips
 from musicgen_train.evaluation.measurement import Measurement
 from musicgen_train.evaluation.measuring import Evaluation, hear_sets, write_results
 from musicgen_train.evaluation.sampling import Parts, Sampling
+from musicgen_train.evaluation.texts import AskedText
 
 LONGEST_NAME = 200  # bytes of a part of a path, with room for a suffix and a temporary name
 
 
 def impossible_metrics(
-    names: Sequence[str], reference: Path, texts: Mapping[str, str]
+    names: Sequence[str], reference: Path, texts: Mapping[str, AskedText]
 ) -> dict[str, str]:
     """Metrics that cannot be had of clips of these names, and why."""
-    found = {"text": "a folder of audio has no metadata; evaluate on a dataset"}
+    found = {}
+    if not any(any(texts[name].wanted.values()) for name in names if name in texts):
+        found["text"] = "no text has a field instrument, genre or bpm, or names a tempo"
     if not set(names) & {file.name for file in clip_files(reference)}:
         found |= dict.fromkeys(("kl", "chroma"), "no clip has the name of a reference")
     if not set(names) & texts.keys():
@@ -68,7 +71,7 @@ def evaluate_folders(
 
 def evaluate_texts(
     parts: Parts,
-    texts: Mapping[str, str],
+    texts: Mapping[str, AskedText],
     melodies: Path | None,
     reference: Path,
     duration: float,
@@ -96,11 +99,15 @@ def evaluate_texts(
     make_clips([kind], folder, rate, size, ranks, evaluation.stages)
     broken = folder.non_finite("generated", batches(kind, size))
     ours = folder.files("generated", [prompt.name for prompt in prompts])
-    asked = {p.name: Prompt(p.description, chroma=p.chroma) for p in prompts}
+    asked = {
+        p.name: Prompt(p.description, chroma=p.chroma, wanted=texts[p.name].wanted) for p in prompts
+    }
     return evaluate_folders(ours, reference, asked, evaluation, with_melody, broken)
 
 
-def text_prompts(parts: Parts, texts: Mapping[str, str], melodies: Path | None) -> list[Segment]:
+def text_prompts(
+    parts: Parts, texts: Mapping[str, AskedText], melodies: Path | None
+) -> list[Segment]:
     """A prompt for each text; UserError for a name that is no file's, or that lacks a melody."""
     for name in texts:
         pieces = PurePosixPath(name).parts
@@ -117,8 +124,8 @@ def text_prompts(parts: Parts, texts: Mapping[str, str], melodies: Path | None) 
             f"({', '.join(absent[:3])} …): add audio of these names, or take the texts out"
         )
     return [
-        Segment(name, name, {"description": text}, _melody(parts, tunes.get(name)), _no_clip)
-        for name, text in texts.items()
+        Segment(name, name, {"description": asked.text}, _melody(parts, tunes.get(name)), _no_clip)
+        for name, asked in texts.items()
     ]
 
 

@@ -75,6 +75,10 @@ class HeardSet:
         """The file of one clip."""
         return self._paths[name]
 
+    def track(self, name: str) -> str:
+        """The track of one clip; a clip of unknown origin is one of its own."""
+        return self._tracks[name]
+
     def arrays(self, embedder: Embedder, name: str) -> dict[str, np.ndarray]:
         """What an embedder heard in one clip."""
         heard = self.cache.read(embedder, self._digests[name])

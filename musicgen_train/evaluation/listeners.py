@@ -42,10 +42,11 @@ class Listeners:
     text_judge: JudgeEmbedder | None = None
     chroma: ChromaEmbedder | None = None
     aesthetics: Embedder | None = None
+    long_judge: JudgeEmbedder | None = None  # of pieces that nobody else hears
 
     @property
     def everybody(self) -> list[Embedder]:
-        """Each listener once."""
+        """Each listener to clips once."""
         beside = (self.tagger, self.clap, self.text_judge, self.chroma, self.aesthetics)
         every = [*self.embedders, *(one for one in beside if one is not None)]
         return list({id(one): one for one in every}.values())
@@ -82,11 +83,13 @@ def load_listeners(
     codec: Encodec | StereoCodec | None = None,
     chroma: ChromaExtractor | None = None,
     device: str | torch.device = "cpu",
+    long_form: bool = False,
 ) -> Listeners:
     """Load what the metrics need; UserError names the weights that are missing.
 
     weights: paths by name, None for those that are downloaded. check: refuse weights other than
     the published ones. codec, chroma: those of the model that is evaluated, if there is one.
+    long_form: long pieces are heard too.
     """
     loaders = _loaders(protocol, weights, check, codec, "clap" in metrics, device)
     load = cache(lambda name: loaders[name]())  # who listens for two metrics is there once
@@ -99,6 +102,8 @@ def load_listeners(
         found.clap = load("clap")
     if "text" in metrics:
         found.text_judge = load("judge")
+    if long_form:
+        found.long_judge = load("judge")
     if "aesthetics" in metrics:
         found.aesthetics = load("aesthetics")
     if "chroma" in metrics:

@@ -12,6 +12,7 @@ from typing import Any
 from musicgen_train.evaluation.clip_table import clip_table
 from musicgen_train.evaluation.clips import ClipFaults, ClipFile
 from musicgen_train.evaluation.comparison import Comparison
+from musicgen_train.evaluation.embedders.embedder import Embedder
 from musicgen_train.evaluation.heard_cache import HeardCache
 from musicgen_train.evaluation.heard_set import FACTS, HeardSet
 from musicgen_train.evaluation.listeners import Listeners
@@ -22,8 +23,11 @@ from musicgen_train.evaluation.ranks import Ranks
 from musicgen_train.evaluation.scoring.aesthetics import aesthetics_measurements
 from musicgen_train.evaluation.scoring.distance import DistanceScorer
 from musicgen_train.evaluation.scoring.divergence import divergence_measurements
+from musicgen_train.evaluation.scoring.failures import failure_measurements
+from musicgen_train.evaluation.scoring.judged_text import JudgedTextScorer
+from musicgen_train.evaluation.scoring.long_form import LongFormScorer
 from musicgen_train.evaluation.scoring.melody import MelodyScorer
-from musicgen_train.evaluation.scoring.text import clap_measurements, judged_text_measurements
+from musicgen_train.evaluation.scoring.text import clap_measurements
 from musicgen_train.evaluation.stages import Stages
 
 
@@ -41,13 +45,20 @@ class Evaluation:
 
 
 def hear_sets(
-    files: Mapping[str, Sequence[ClipFile]], evaluation: Evaluation
+    files: Mapping[str, Sequence[ClipFile]],
+    evaluation: Evaluation,
+    listeners: Sequence[Embedder] | None = None,
+    stage: str = "Listening",
 ) -> dict[str, HeardSet] | None:
-    """Let everybody hear the clips of every set, this rank its share; only rank 0 goes on."""
-    listeners, cache, ranks = evaluation.listeners, evaluation.cache, evaluation.ranks
+    """Let everybody hear the clips of every set, this rank its share; only rank 0 goes on.
+
+    listeners: some of them only.
+    """
+    cache, ranks = evaluation.cache, evaluation.ranks
+    listeners = evaluation.listeners.everybody if listeners is None else listeners
     paths = [file.path for kind in files.values() for file in kind]
-    with evaluation.stages.stage("Listening") as progress:
-        hear([FACTS, *listeners.everybody], paths, cache, ranks, progress)
+    with evaluation.stages.stage(stage) as progress:
+        hear([FACTS, *listeners], paths, cache, ranks, progress)
     if not ranks.first:
         return None
     return {title: HeardSet(title, kind, cache) for title, kind in files.items()}
@@ -67,10 +78,12 @@ def measure(comparison: Comparison, evaluation: Evaluation) -> list[Measurement]
         if listeners.clap is not None:
             rows += clap_measurements(comparison, listeners.clap)
         if listeners.text_judge is not None:
-            rows += judged_text_measurements(comparison, listeners.text_judge)
+            rows += JudgedTextScorer(comparison, listeners.text_judge).measurements()
         if listeners.chroma is not None:
             compat = listeners.protocol.compat
             rows += MelodyScorer(comparison, listeners.chroma, compat).measurements()
+        if "failures" in listeners.metrics:
+            rows += failure_measurements(comparison)
         if listeners.aesthetics is not None:
             rows += aesthetics_measurements(comparison, listeners.aesthetics)
     return rows
@@ -93,12 +106,16 @@ def write_results(
     rows: list[Measurement],
     subtitle: str,
     unreadable: Mapping[str, Mapping[str, str]],
+    long_form: LongFormScorer | None = None,
 ) -> list[Measurement]:
     """Measure, add to `rows`, and write metrics.json, which makes the evaluation finished.
 
     unreadable: what could not even become a clip, by where it was, with reasons.
     """
-    rows = [*rows, *measure(comparison, evaluation)]
+    rows, tables = [*rows, *measure(comparison, evaluation)], {}
+    if long_form is not None:
+        rows += long_form.measurements()
+        tables["long_form"] = long_form.table(evaluation.output_dir)
     clips = clip_table(comparison, evaluation, rows)
     sets = {"reference": comparison.reference, "real clips": comparison.pairs}
     sets = {id(heard): (title, heard) for title, heard in reversed(sets.items())}
@@ -110,6 +127,7 @@ def write_results(
     settings = {**evaluation.settings, "protocol": evaluation.listeners.protocol.to_json()}
     settings["not_measured"] = evaluation.listeners.left_out
     write_metrics(
-        evaluation.output_dir, subtitle, rows, clips, faults, settings, evaluation.stages.seconds
-    )
+        evaluation.output_dir, subtitle, rows, clips, faults, settings,
+        evaluation.stages.seconds, tables,
+    )  # fmt: skip
     return rows

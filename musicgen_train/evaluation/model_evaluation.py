@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from musicgen_train.errors import UserError
+from musicgen_train.evaluation.asked_tempo import tempo_phrase
 from musicgen_train.evaluation.clip_folder import ClipFolder
 from musicgen_train.evaluation.clips import ClipFile
 from musicgen_train.evaluation.comparison import Comparison, Prompt, System
+from musicgen_train.evaluation.heard_set import HeardSet
 from musicgen_train.evaluation.held_out import HeldOut, Segment, check_sound
+from musicgen_train.evaluation.long_pieces import LongForm, long_pieces
 from musicgen_train.evaluation.making import (
     UNTRAINED_SEED,
     Kind,
@@ -28,6 +31,7 @@ from musicgen_train.evaluation.scoring.codec import (
     lm_measurement,
     summed,
 )
+from musicgen_train.evaluation.scoring.long_form import LongFormScorer
 
 
 def check_fit(parts: Parts, held_out: HeldOut, dataset: Path | str) -> None:
@@ -59,8 +63,12 @@ def evaluate_model(
     duration: float,
     sampling: Sampling,
     evaluation: Evaluation,
+    long_form: LongForm | None = None,
 ) -> list[Measurement]:
-    """Generate, measure, and write clips and, last, metrics.json; only rank 0 has measurements."""
+    """Generate, measure, and write clips and, last, metrics.json; only rank 0 has measurements.
+
+    long_form: pieces beyond the model's window are made and measured too.
+    """
     ranks, stages = evaluation.ranks, evaluation.stages
     folder = ClipFolder(evaluation.output_dir)
     held_out = _numbered(held_out)
@@ -68,14 +76,10 @@ def evaluate_model(
     identities = {"model_identity": parts.identity, "dataset_fingerprint": held_out.fingerprint}
     evaluation.settings.update(identities)
     kinds = _kinds(parts, held_out, duration, sampling)
-    make_clips(kinds, folder, parts.codec.sample_rate, sampling.batch_size, ranks, stages)
-    files = {
-        kind.name: [
-            ClipFile(s.name, folder.place(kind.name, s.name), s.track) for s in kind.segments
-        ]
-        for kind in kinds
-    }
-    heard = hear_sets(files, evaluation)
+    long = [long_pieces(parts, held_out.prompts, long_form, sampling)] if long_form else []
+    make_clips([*kinds, *long], folder, parts.codec.sample_rate, sampling.batch_size, ranks, stages)
+    heard = hear_sets(_files(kinds, folder), evaluation)
+    stretched = _hear_long(_files(long, folder), evaluation)
     if heard is None:
         return []
     for kind in kinds:
@@ -89,7 +93,29 @@ def evaluate_model(
         "held-out segments"
     )
     unreadable = {"dataset": held_out.bad} if held_out.bad else {}
-    return write_results(comparison, evaluation, rows, subtitle, unreadable)
+    judge, scorer = evaluation.listeners.long_judge, None
+    if long_form is not None and stretched is not None and judge is not None:
+        scorer = LongFormScorer(comparison, stretched, judge, long_form)
+    return write_results(comparison, evaluation, rows, subtitle, unreadable, scorer)
+
+
+def _files(kinds: Sequence[Kind], folder: ClipFolder) -> dict[str, list[ClipFile]]:
+    """The clips of every kind."""
+    return {
+        kind.name: [
+            ClipFile(s.name, folder.place(kind.name, s.name), s.track) for s in kind.segments
+        ]
+        for kind in kinds
+    }
+
+
+def _hear_long(files: Mapping[str, Sequence[ClipFile]], evaluation: Evaluation) -> HeardSet | None:
+    """Long pieces, which the judge alone hears; None on other ranks, or if there are none."""
+    judge = evaluation.listeners.long_judge
+    if judge is None or not files:
+        return None
+    heard = hear_sets(files, evaluation, [judge], "Listening to long pieces")
+    return None if heard is None else next(iter(heard.values()))
 
 
 def _numbered(held_out: HeldOut) -> HeldOut:
@@ -153,7 +179,10 @@ def _comparison(heard: dict, held_out: HeldOut, compat: bool) -> Comparison:
             segment.description,
             segment.track,
             segment.chroma if "melody" in heard else None,
-            {field: segment.label(field) for field in ("instrument", "genre")},
+            {
+                **{field: segment.label(field) for field in ("instrument", "genre")},
+                "tempo": tempo_phrase(segment.description),
+            },
             str(segment.metadata["key"]),
         )
         for segment in held_out.prompts

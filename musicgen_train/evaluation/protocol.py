@@ -14,8 +14,9 @@ METRICS = {  # name -> what it needs
     "coverage": "an embedder",
     "kl": "a tagger",
     "clap": "texts",
-    "text": "the judge and metadata",
+    "text": "the judge, and metadata or texts that say what is asked for",
     "chroma": "melodies, or real clips of the same names",
+    "failures": "nothing but the clips",
     "aesthetics": "the package audiobox_aesthetics",
 }
 EMBEDDERS = ("vggish", "clap", "passt", "judge", "codec", "mert")

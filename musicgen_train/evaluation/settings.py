@@ -11,10 +11,12 @@ from typing import Any
 from musicgen_train.arguments import number, shown
 from musicgen_train.errors import UserError
 from musicgen_train.evaluation.protocol import make_protocol
+from musicgen_train.generation_params import LONGEST
 
 ACCELERATORS = ("auto", "cpu", "gpu", "cuda")
 WEIGHTS = ("vggish", "passt", "clap", "clap_tokenizer", "mert", "aesthetics", "judge")
 SPLITS = ("train", "valid", "test")
+SHORTEST_LONG = 20.0  # seconds; in a quarter of it the judge has a whole window
 LOUDEST, SOFTEST = 0.0, -70.0  # LUFS
 
 
@@ -33,6 +35,11 @@ def _check_counts(given: Mapping[str, Any]) -> None:
     whole = "give a whole number"
     number("n_clips", given["n_clips"], lambda n: n >= 2, f"{whole} from 2 on", whole=True)
     number("n_cards", given["n_cards"], lambda n: n >= 0, f"{whole}, 0 for none", whole=True)
+    number("long_clips", given["long_clips"], lambda n: n >= 2, f"{whole} from 2 on", whole=True)
+    if given["long_duration"] is not None:
+        remedy = f"give {SHORTEST_LONG:g} to {LONGEST:g} s, or null"
+        fits = lambda s: SHORTEST_LONG <= s <= LONGEST  # noqa: E731
+        number("long_duration", given["long_duration"], fits, remedy, unit=" s")
     number("num_nodes", given["num_nodes"], lambda n: n >= 1, f"{whole} from 1 on", whole=True)
     remedy = f"{whole} from 1 on, or -1 for every GPU"
     number("devices", given["devices"], lambda n: n == -1 or n >= 1, remedy, whole=True)

@@ -1,24 +1,43 @@
-"""Texts that belong to clips, read from a file of the user's."""
+"""Texts that belong to clips, and what they ask for, read from a file of the user's."""
 
 from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterable, Iterator
+import math
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
+from typing import Any, NamedTuple
 
 from musicgen_train.data.audio import AUDIO_SUFFIXES
 from musicgen_train.errors import UserError
+from musicgen_train.evaluation.asked_tempo import tempo_phrase
 
 KINDS = (".json", ".jsonl", ".csv")
+LABELS = ("instrument", "genre")
+_Row = Mapping[str, Any]
+
+
+class AskedText(NamedTuple):
+    """A text, and what the row of the file says that it asks for."""
+
+    text: str
+    wanted: Mapping[str, str | None]  # instrument and genre by their fields, and the tempo
 
 
 def read_texts(path: Path | str) -> dict[str, str]:
-    """Text by clip name, as `clip_name` spells it, in the order of the file.
+    """Text by clip name, as `read_asked_texts` reads the file."""
+    return {name: asked.text for name, asked in read_asked_texts(path).items()}
 
-    The file is a JSON object {name: text}, JSONL of {"name": …, "text": …}, or CSV with the columns
-    name and text; other fields and columns are left alone. Raises UserError in one line, with the
-    number of the line, for what is none of these, twice there, or empty.
+
+def read_asked_texts(path: Path | str) -> dict[str, AskedText]:
+    """Text and what it asks for by clip name, as `clip_name` spells it, in the order of the file.
+
+    The file is a JSON object {name: text} or {name: {"text": …}}, JSONL of {"name": …, "text": …},
+    or CSV with the columns name and text. The fields instrument, genre and bpm say what is asked
+    for; without bpm the tempo is what the text says of it. Other fields are left alone. Raises
+    UserError in one line, with the number of the line, for what is none of these, twice there, or
+    empty.
     """
     path = Path(path)
     if path.suffix.lower() not in KINDS:
@@ -31,7 +50,7 @@ def read_texts(path: Path | str) -> dict[str, str]:
         raise UserError(f"{path}: cannot be read ({error.strerror}); mend that") from None
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: is not UTF-8 (byte {error.start}); save it as UTF-8") from None
-    readers = {".json": _json_pairs, ".jsonl": _jsonl_pairs, ".csv": _csv_pairs}
+    readers = {".json": _json_rows, ".jsonl": _jsonl_rows, ".csv": _csv_rows}
     texts = _checked(path, readers[path.suffix.lower()](path, written))
     if not texts:
         raise UserError(f"{path}: holds no texts; write a name and a text for each clip")
@@ -44,11 +63,12 @@ def clip_name(name: str) -> str:
     return str(pure.with_suffix("") if pure.suffix.lower() in AUDIO_SUFFIXES else pure)
 
 
-def _checked(path: Path, pairs: Iterable[tuple[str, object, object]]) -> dict[str, str]:
-    """The texts of (place, name, text), each there once."""
-    texts: dict[str, str] = {}
+def _checked(path: Path, rows: Iterable[tuple[str, _Row]]) -> dict[str, AskedText]:
+    """The texts of (place, fields), each name there once."""
+    texts: dict[str, AskedText] = {}
     places: dict[str, str] = {}
-    for place, name, text in pairs:
+    for place, row in rows:
+        name, text = row.get("name"), row.get("text")
         if not isinstance(name, str) or not name.strip():
             raise UserError(f"{path}, {place}: has no name; write the name of a clip")
         if not isinstance(text, str) or not text.strip():
@@ -58,20 +78,46 @@ def _checked(path: Path, pairs: Iterable[tuple[str, object, object]]) -> dict[st
         key = clip_name(name.strip())
         if key in texts:
             raise UserError(f"{path}, {place}: {name!r} was in {places[key]} before; keep one")
-        texts[key], places[key] = " ".join(text.split()), place
+        text = " ".join(text.split())
+        texts[key], places[key] = AskedText(text, _wanted(f"{path}, {place}", row, text)), place
     return texts
 
 
-def _json_pairs(path: Path, written: str) -> Iterator[tuple[str, object, object]]:
+def _wanted(place: str, row: _Row, text: str) -> dict[str, str | None]:
+    """What the fields of a row ask for."""
+    found: dict[str, str | None] = {}
+    for field in LABELS:
+        value = row.get(field)
+        value = (value[0] if value else None) if isinstance(value, list) else value
+        if value is not None and not isinstance(value, str):
+            raise UserError(f"{place}: {field} is {value!r:.40}; write a word, or leave it out")
+        found[field] = value.strip() or None if value else None
+    bpm = row.get("bpm")
+    found["tempo"] = tempo_phrase(text) if bpm in (None, "") else f"{_bpm(place, bpm):g} bpm"
+    return found
+
+
+def _bpm(place: str, value: Any) -> float:
+    try:
+        bpm = float(value)
+    except (TypeError, ValueError):
+        bpm = math.nan
+    if not 0 < bpm < math.inf:
+        raise UserError(f"{place}: bpm is {value!r:.40}; write a number, or leave it out")
+    return bpm
+
+
+def _json_rows(path: Path, written: str) -> Iterator[tuple[str, _Row]]:
     # Pairs, not a dict: a name that is there twice would vanish quietly.
     found = _parsed(path, written, 1, object_pairs_hook=_Pairs)
     if not isinstance(found, _Pairs):
         raise UserError(f"{path}: must be an object of name: text; or write rows, as .jsonl")
-    for number, (name, text) in enumerate(found, 1):
-        yield f"entry {number}", name, text
+    for number, (name, said) in enumerate(found, 1):
+        fields = dict(said) if isinstance(said, _Pairs) else {"text": said}
+        yield f"entry {number}", {**fields, "name": name}
 
 
-def _jsonl_pairs(path: Path, written: str) -> Iterator[tuple[str, object, object]]:
+def _jsonl_rows(path: Path, written: str) -> Iterator[tuple[str, _Row]]:
     # Split at newlines only: JSON strings may hold other separators that splitlines() cuts at.
     for number, line in enumerate(written.split("\n"), 1):
         if not line.strip():
@@ -81,10 +127,10 @@ def _jsonl_pairs(path: Path, written: str) -> Iterator[tuple[str, object, object
             raise UserError(
                 f'{path}, line {number}: must be an object with "name" and "text"; mend the line'
             )
-        yield f"line {number}", row["name"], row["text"]
+        yield f"line {number}", row
 
 
-def _csv_pairs(path: Path, written: str) -> Iterator[tuple[str, object, object]]:
+def _csv_rows(path: Path, written: str) -> Iterator[tuple[str, _Row]]:
     rows = csv.DictReader(written.splitlines(keepends=True), strict=True)
     try:
         columns = rows.fieldnames or []
@@ -99,7 +145,7 @@ def _csv_pairs(path: Path, written: str) -> Iterator[tuple[str, object, object]]
                     f"{path}, line {rows.line_num}: has not {len(columns)} columns as line 1 has; "
                     "put a text with commas in double quotes"
                 )
-            yield f"line {rows.line_num}", row["name"], row["text"]
+            yield f"line {rows.line_num}", row
     except csv.Error as error:
         raise UserError(
             f"{path}, line {rows.reader.line_num}: is no CSV ({error}); mend it"

@@ -26,7 +26,7 @@ from musicgen_train.lm.model import LanguageModel
 
 RATE, WINDOW, HOP = 8000, 2048, 1024
 SECONDS = 2.0
-METRICS = ("fad", "kad", "coverage", "kl", "text", "chroma")
+METRICS = ("fad", "kad", "coverage", "kl", "text", "chroma", "failures")
 STYLES = [("piano", "jazz"), ("flute", "folk")]
 
 

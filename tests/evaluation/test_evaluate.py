@@ -32,6 +32,7 @@ from tests.evaluation.small_evaluation import (
 )
 
 ROOT = Path(__file__).parents[2]
+LONG = ("long_duration=20", "long_clips=2")
 FOLDER_METRICS = ("fad", "kad", "coverage", "kl", "chroma")
 
 
@@ -221,6 +222,8 @@ def test_missing_weights_are_named_with_their_address_before_anything_is_heard(t
         (f"cache_dir={ROOT}/README.md/x", "README.md is no folder; name another place"),
         (f"output_dir={ROOT}/README.md", "README.md is no folder; name another place"),
         ("accelerator=abacus", "accelerator=abacus: choose of auto, cpu"),
+        ("long_clips=1", "long_clips 1: give a whole number from 2 on"),
+        ("long_duration=60", "long_duration needs ckpt=MODEL dataset=DATASET"),
         ("n_clips=1", "n_clips 1: give a whole number from 2 on"),
         ("sampling.batch_size=0", "sampling.batch_size 0: give a whole number from 1 on"),
     ],
@@ -279,7 +282,7 @@ def test_the_command_measures_a_model_and_says_where_the_report_is(model, tmp_pa
 def test_two_ranks_give_the_very_metrics_of_one(model, tmp_path):
     for count in (1, 2):
         out = tmp_path / str(count) / "out"
-        more = (f"devices={count}", "accelerator=cpu", "report=false")
+        more = (f"devices={count}", "accelerator=cpu", "report=false", *LONG)
         result = run(*of_model(model, out, *more))
         assert result.returncode == 0, result.stderr
     one, two = ((tmp_path / n / "out" / "metrics.json").read_text() for n in "12")
@@ -312,8 +315,49 @@ def test_a_model_is_measured_on_texts_and_melodies_of_the_users(model, tmp_path)
     results = json.loads((tmp_path / "out" / "metrics.json").read_text())
     assert {row["name"] for row in results["metrics"]} == {
         "fad.judge", "kad.judge", "coverage.judge", "kl.judge", "chroma.argmax", "chroma.cosine",
+        "failures.clips", "failures.loudness",
     }  # fmt: skip
     assert set(results["settings"]["not_measured"]) == {"text"}
     loudness = [clip["facts"]["generated"]["loudness"] for clip in results["clips"]]
     assert loudness == pytest.approx([-20.0] * 4, abs=0.2)
     assert [clip["description"] for clip in results["clips"]] == [f"note {i}" for i in range(4)]
+
+
+def test_what_rows_of_texts_ask_for_is_heard_in_what_a_model_makes_of_them(model, tmp_path):
+    reference = write_folder(tmp_path / "real", range(3))
+    lines = ["name,instrument,genre,bpm,text", "a,piano,jazz,90,one", "b,flute,,,fast two"]
+    lines += ["c,kazoo,folk,,three"]
+    (tmp_path / "texts.csv").write_text("\n".join(lines))
+    result = run(
+        f"ckpt={model / 'model'}", f"texts={tmp_path / 'texts.csv'}", f"reference={reference}",
+        f"output_dir={tmp_path / 'out'}", "protocol=judge", f"weights.judge={model / 'judge'}",
+        "metrics=[text]", f"duration={SECONDS}", f"cache_dir={tmp_path / 'heard'}",
+        "num_threads=1", "report=false",
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    results = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    found = {row["name"]: row["n_clips"] for row in results["metrics"]}
+    assert found == {"text.control": 3, "text.instrument": 2, "text.genre": 2, "text.tempo": 2}
+    assert results["clips"][0]["wanted"] == {
+        "instrument": "piano", "genre": "jazz", "tempo": "90 bpm"
+    }  # fmt: skip
+    assert results["clips"][1]["wanted"]["tempo"] == "fast"
+
+
+@pytest.mark.parametrize("duration, told", [("5", "long_duration 5 s: give 20 to 600 s, or null"),
+                                            ("25", "no more than the 30 s that")])  # fmt: skip
+def test_a_piece_that_is_too_short_to_be_long_is_refused(tmp_path, duration, told):
+    import evaluate
+
+    given = [
+        f"ckpt={tmp_path}",
+        f"dataset={tmp_path}",
+        "output_dir=/o",
+        f"long_duration={duration}",
+    ]
+    with hydra.initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        cfg = hydra.compose("evaluate", given)
+    with pytest.raises(UserError) as caught:
+        evaluate.check_request(cfg)
+        evaluate.read_long_form(cfg, 30.0)
+    assert told in str(caught.value) and "\n" not in str(caught.value)

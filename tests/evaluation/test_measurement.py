@@ -114,6 +114,16 @@ def test_the_summary_leaves_out_what_is_no_headline_and_an_end_that_is_not_there
     assert "untrained" not in sentence.text and "real music: 0.00" in sentence.text
 
 
+def test_the_melodys_sentence_names_what_the_texts_alone_reach_and_failing_clips_are_weak():
+    found = row(3.0, name="chroma.argmax")
+    found.others = {"generated from text, without a melody": 0.11}
+    (sentence,) = summary([found])
+    assert "the same texts without a melody: 0.11" in sentence.text
+    found = row(0.25, name="failures.clips.melody", bad=None)
+    found.settings = {"failing": {"fall silent": ["a", "b"], "are clipped": []}}
+    assert "Music from text and melody: 2 of 5 fall silent: a, b." in weak_points([found], {})
+
+
 def test_json_has_no_nan():
     text = json.dumps(row(math.nan, good=math.inf, interval=(0.0, math.nan)).to_json())
     told = json.loads(text)

@@ -59,6 +59,7 @@ def test_the_default_protocol_measures_all_it_says_with_a_record_of_each(
     assert set(rows) == {
         "fad.vggish", "fad.clap", "kad.vggish", "kad.clap", "density.vggish", "density.clap",
         "coverage.vggish", "coverage.clap", "kl.passt", "clap", "chroma.argmax", "chroma.cosine",
+        "failures.clips", "failures.loudness",
     }  # fmt: skip
     for name in ("fad.vggish", "kl.passt", "clap"):
         row, record = rows[name], rows[name]["settings"]

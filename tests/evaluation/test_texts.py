@@ -3,7 +3,7 @@
 import pytest
 
 from musicgen_train.errors import UserError
-from musicgen_train.evaluation.texts import clip_name, read_texts
+from musicgen_train.evaluation.texts import clip_name, read_asked_texts, read_texts
 
 SAME = {
     "texts.json": '{"a.wav": "slow jazz, with brushes", "sub/b": "fast \\"techno\\""}',
@@ -19,6 +19,24 @@ def test_every_kind_of_file_says_the_same(tmp_path, name):
     (tmp_path / name).write_text(SAME[name], encoding="utf-8")
     texts = read_texts(tmp_path / name)
     assert texts == {"a": "slow jazz, with brushes", "sub/b": 'fast "techno"'}
+
+
+ASKED = {
+    "texts.json": '{"a": {"text": "slow jazz", "instrument": "piano", "bpm": 80},'
+    ' "b": "fast folk"}',
+    "texts.jsonl": '{"name": "a", "text": "slow jazz", "instrument": ["piano", "bass"],'
+    ' "bpm": 80}\n'
+    '{"name": "b", "text": "fast folk"}\n',
+    "texts.csv": "name,instrument,bpm,text\na,piano,80.0,slow jazz\nb,,,fast folk\n",
+}
+
+
+@pytest.mark.parametrize("name", ASKED)
+def test_fields_say_what_a_text_asks_for_and_its_words_the_tempo_without_bpm(tmp_path, name):
+    (tmp_path / name).write_text(ASKED[name], encoding="utf-8")
+    a, b = read_asked_texts(tmp_path / name).values()
+    assert a == ("slow jazz", {"instrument": "piano", "genre": None, "tempo": "80 bpm"})
+    assert b == ("fast folk", {"instrument": None, "genre": None, "tempo": "fast"})
 
 
 def test_only_the_suffix_of_an_audio_file_is_no_part_of_a_name():
@@ -45,6 +63,10 @@ def test_only_the_suffix_of_an_audio_file_is_no_part_of_a_name():
         ("t.csv", "name,text\na,slow, calm\n", "line 2: has not 2 columns"),
         ("t.csv", 'name,text\na,x\nb,"y\n', "line 3: is no CSV"),
         ("t.csv", "", "columns none"),
+        ("t.csv", "name,text,bpm\na,x,quick\n", "line 2: bpm is 'quick'; write a number"),
+        ("t.jsonl", '{"name": "a", "text": "x", "bpm": -3}', "line 1: bpm is -3; write a number"),
+        ("t.json", '{"a": {"text": "x", "genre": 3}}', "entry 1: genre is 3; write a word"),
+        ("t.json", '{"a": {"genre": "folk"}}', "entry 1: 'a' has no text"),
         ("t.csv", "name,text\na,x\na,y\n", "line 3: 'a' was in line 2"),
     ],
 )

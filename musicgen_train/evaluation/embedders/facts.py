@@ -9,6 +9,9 @@ import torch
 from torch import Tensor
 
 from musicgen_train.evaluation.metrics.loudness import integrated_loudness
+from musicgen_train.evaluation.metrics.silence import block_levels, longest_silence
+
+FULL_SCALE = 1 - 2**-14  # of which 16 bits cut what is louder; above it are two of their steps
 
 
 class ClipFacts(NamedTuple):
@@ -20,6 +23,8 @@ class ClipFacts(NamedTuple):
     rms: float  # of full scale; NaN if a sample is not finite
     peak: float
     loudness: float  # LUFS; NaN where undefined
+    silence: float = 0.0  # seconds of the longest stretch below -60 dBFS
+    clipped: float = 0.0  # share of the samples that are at full scale
 
     @classmethod
     def of(cls, wav: Tensor, sample_rate: int) -> ClipFacts:
@@ -29,11 +34,15 @@ class ClipFacts(NamedTuple):
         peak = float(wav.abs().max()) if n_samples else 0.0
         sound = bool(torch.isfinite(wav).all())
         loudness = integrated_loudness(wav, sample_rate) if sound else math.nan
-        return cls(n_samples / sample_rate, sample_rate, channels, rms, peak, loudness)
+        silence = longest_silence(block_levels(wav, sample_rate))
+        clipped = float((wav.abs() >= FULL_SCALE).double().mean()) if n_samples else 0.0
+        return cls(
+            n_samples / sample_rate, sample_rate, channels, rms, peak, loudness, silence, clipped
+        )
 
 
 class FactsEmbedder:
-    """Takes note of facts as embedders do of sounds: {"facts": [1, 6]}."""
+    """Takes note of facts as embedders do of sounds: {"facts": [1, 8]}."""
 
     name = "facts"
     sample_rate = 0  # of the clip itself
@@ -48,7 +57,7 @@ class FactsEmbedder:
 
     def identity(self) -> str:
         """Changes when other facts are noted."""
-        return "2"
+        return "3"
 
     def protocol(self) -> dict[str, object]:
         """How loudness is meant."""

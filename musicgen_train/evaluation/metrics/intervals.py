@@ -10,6 +10,7 @@ import numpy as np
 
 MEAN_DRAWS = 2000
 T_INTERVAL = "Student's t over tracks"
+SHARE_INTERVAL = "Clopper and Pearson's, over tracks"
 MEAN_INTERVAL = f"percentile bootstrap of the mean over tracks, {MEAN_DRAWS} draws"
 
 
@@ -68,16 +69,52 @@ def t_mean(
     The standard error is that of a ratio of the groups' sums and sizes, which for groups of one
     is s/√n; None where there are fewer than two groups.
     """
+    return _t_ratio(*_group_sums(values, groups), level)
+
+
+def t_ratio(
+    numerators: Sequence[float],
+    denominators: Sequence[float],
+    groups: Sequence[Hashable],
+    *,
+    level: float = 0.95,
+) -> Interval | None:
+    """Student's interval of Σ numerators / Σ denominators, both finite, of the same clips.
+
+    Groups count as one observation each; None where there are fewer than two, or nothing to divide
+    by.
+    """
+    above, below = _group_sums(numerators, groups)[0], _group_sums(denominators, groups)[0]
+    return _t_ratio(above, below, level) if below.sum() > 0 else None
+
+
+def share_interval(share: float, n_groups: int, *, level: float = 0.95) -> Interval | None:
+    """Clopper and Pearson's interval of a share, as if of so many groups each did or did not.
+
+    It has a width also where none did, which is what matters of rare failures.
+    """
+    from scipy.stats import beta
+
+    assert 0 <= share <= 1 and n_groups >= 0, (share, n_groups)
+    if not n_groups:
+        return None
+    (tail, _), hits = _tails(level), share * n_groups
+    low = 0.0 if hits == 0 else float(beta.ppf(tail, hits, n_groups - hits + 1))
+    high = 1.0 if share == 1 else float(beta.ppf(1 - tail, hits + 1, n_groups - hits))
+    return Interval(low, high)
+
+
+def _t_ratio(sums: np.ndarray, sizes: np.ndarray, level: float) -> Interval | None:
+    """Of Σ sums / Σ sizes, whose groups [G] are one observation each."""
     from scipy.stats import t
 
-    sums, sizes = _group_sums(values, groups)
     n = len(sums)
     if n < 2:
         return None
-    mean = sums.sum() / sizes.sum()
-    error = math.sqrt(np.square(sums - mean * sizes).sum() * n / (n - 1)) / sizes.sum()
+    ratio = sums.sum() / sizes.sum()
+    error = math.sqrt(np.square(sums - ratio * sizes).sum() * n / (n - 1)) / sizes.sum()
     half = float(t.ppf((1 + level) / 2, n - 1)) * error
-    return Interval(float(mean - half), float(mean + half))
+    return Interval(float(ratio - half), float(ratio + half))
 
 
 def _group_sums(

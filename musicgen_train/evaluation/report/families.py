@@ -15,6 +15,7 @@ class Source(NamedTuple):
 
 FROM_TEXT = Source("Music from text", "text", "from text")
 WITH_MELODY = Source("Music from text and melody", "melody", "text and melody")
+LONG = Source("Long pieces from text", "long", "long pieces")
 ROUND_TRIP = Source("Real music through the codec", "reconstruction", "codec round trip")
 SOURCES = {  # by the last part of a metric's name
     "": Source("Generated music", "generated", "generated"),
@@ -23,7 +24,11 @@ SOURCES = {  # by the last part of a metric's name
     "with_melody": WITH_MELODY,
     "round_trip": ROUND_TRIP,
 }
-SOURCES_OF_FAMILY = {"codec": ROUND_TRIP, "text": FROM_TEXT}  # where the name does not say
+SOURCES_OF_FAMILY = {  # where the name does not say
+    "codec": ROUND_TRIP,
+    "text": FROM_TEXT,
+    "long_form": LONG,
+}
 LISTENERS = {
     "vggish": "VGGish",
     "clap": "CLAP",
@@ -44,8 +49,10 @@ GROUP_TITLES = {  # families of one title stand in one table
     "coverage": VARIETY_TITLE,
     "kl": "What is heard, beside the real clip of the same name (KL over the labels of {listener})",
     "clap": "Does it sound like the text? (CLAP)",
-    "text": "Are the instrument and genre of the text heard?",
+    "text": "Is what the text asks for heard? (by the judge)",
     "chroma": "Does it follow the melody?",
+    "failures": "Does it fail? Silence, clipping, loudness",
+    "long_form": "Do long pieces stay what they began as?",
     "aesthetics": "How it is rated (Audiobox Aesthetics)",
 }
 HEARD_FAMILIES = ("fad", "fad_inf", "kad", "density", "coverage", "kl")  # named with a listener
@@ -61,6 +68,15 @@ SHORT_NAMES = {
     "chroma.cosine": "Chroma cosine",
     "text.instrument": "Instrument",
     "text.genre": "Genre",
+    "text.tempo": "Tempo class",
+    "text.control": "Text control",
+    "text.control_of_real": "Text control beside real music",
+    "failures.clips": "Failing",
+    "failures.loudness": "Loudness beside real",
+    "long_form.control": "Heard as asked, last quarter",
+    "long_form.drift": "Distance of the halves",
+    "long_form.silence": "Silence",
+    "long_form.level": "Level, last quarter less first",
     "codec.mel_distance": "Mel distance",
     "codec.si_sdr": "SI-SDR",
     "codec.stft_distance": "STFT distance",
@@ -94,6 +110,8 @@ class MetricName(NamedTuple):
     @property
     def by_judge(self) -> bool:
         """Whether the figure rests on the judge that this project ships."""
+        if self.family == "long_form":
+            return self.detail in ("control", "drift")
         return self.family == "text" or (self.family in HEARD_FAMILIES and self.detail == "judge")
 
     @property

@@ -71,9 +71,13 @@ class Gallery:
         kinds: Sequence[str],
         notes: Mapping[str, str],
         one_scale: bool = False,
+        pictured: float = PICTURED,
     ) -> list[dict[str, str]]:
-        """Title, note, sound and spectrogram of some kinds; one_scale: equally bright."""
-        self._draw(clip, kinds, one_scale)
+        """Title, note, sound and spectrogram of some kinds.
+
+        one_scale: equally bright. pictured: seconds that the spectrogram shows at most.
+        """
+        self._draw(clip, kinds, one_scale, pictured)
         return [
             {
                 "title": VERSION_TITLES.get(kind, kind),
@@ -116,7 +120,9 @@ class Gallery:
         self._bytes += target.stat().st_size
         return self.url(target)
 
-    def _draw(self, clip: Mapping[str, Any], kinds: Sequence[str], one_scale: bool) -> None:
+    def _draw(
+        self, clip: Mapping[str, Any], kinds: Sequence[str], one_scale: bool, pictured: float
+    ) -> None:
         """Spectrograms that are not there yet; a sound that cannot be decoded is a fault."""
         mels = {}
         for kind in kinds:
@@ -124,7 +130,7 @@ class Gallery:
             if place in self._pictures or not self.audio(clip, kind):
                 continue
             try:
-                mels[kind] = display_mel(*read_audio(self._source(clip, kind), duration=PICTURED))
+                mels[kind] = display_mel(*read_audio(self._source(clip, kind), duration=pictured))
             except AudioError as error:
                 self.faults[place] = error.reason
         tops = {kind: brightest(mel) for kind, mel in mels.items()}

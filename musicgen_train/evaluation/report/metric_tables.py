@@ -15,7 +15,7 @@ from musicgen_train.evaluation.report.number_text import (
     format_value,
 )
 from musicgen_train.evaluation.report.record import record_rows
-from musicgen_train.evaluation.report.verdicts import grade
+from musicgen_train.evaluation.report.verdicts import failing_lines, grade
 
 ARROWS = {
     "lower": ("↓", "lower is better"),
@@ -89,7 +89,7 @@ def _table_row(row: Measurement) -> dict[str, Any]:
         "percent": None if position is None else round(100 * position),
         "grade": grade(row),
         "others": " · ".join(others),
-        "warnings": row.warnings,
+        "warnings": [*failing_lines(row), *row.warnings],
         "record": [("name", row.name), *record],
         "n_clips": row.n_clips,
         "n_vectors": row.n_vectors,

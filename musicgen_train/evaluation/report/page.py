@@ -15,6 +15,7 @@ from musicgen_train.evaluation.report.clip_scores import score_columns, score_se
 from musicgen_train.evaluation.report.codec_report import codec_sections
 from musicgen_train.evaluation.report.families import parse_name
 from musicgen_train.evaluation.report.gallery import Gallery
+from musicgen_train.evaluation.report.long_form import long_form_section
 from musicgen_train.evaluation.report.metric_tables import metric_groups
 from musicgen_train.evaluation.report.number_text import format_seconds
 from musicgen_train.evaluation.report.plots import plot_curves
@@ -53,6 +54,7 @@ def write_report(
         scores=score_sections(columns, clips, gallery),
         table=score_table(columns, clips, gallery),
         groups=metric_groups(rows, report_dir),
+        long_form=long_form_section(results, rows, gallery),
         curves=_curves(report_dir, curves),
         timings=[(name, format_seconds(spent)) for name, spent in (timings or {}).items()],
         configs=_run_configs(curves),

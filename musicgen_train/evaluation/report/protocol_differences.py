@@ -12,6 +12,7 @@ from musicgen_train.evaluation.report.record import label
 # Findings about the clips, or draws that move a value less than its interval says.
 NO_MATTER = {
     "dropped", "draws_seed", "distances", "voiced_share", "reference_dropped", "frames", "interval",
+    "failing",
 }  # fmt: skip
 SET_FAMILIES = ("fad", "fad_inf", "kad", "density", "coverage")
 BIASED = ("fad", "density", "coverage")  # by the number of clips

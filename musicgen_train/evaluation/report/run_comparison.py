@@ -17,7 +17,15 @@ from musicgen_train.evaluation.report.protocol_differences import (
 from musicgen_train.evaluation.report.runs import Run, same_prompts
 
 NO_CLEAR = "no clear difference"
-MEAN_FAMILIES = ("kl", "clap", "chroma", "text", "aesthetics", "codec")  # means over clips
+MEAN_FAMILIES = (
+    "kl",
+    "clap",
+    "chroma",
+    "text",
+    "failures",
+    "aesthetics",
+    "codec",
+)  # means over clips
 FEWEST_PAIRS = 10  # below, a bootstrap interval is much too narrow
 SAME_SHARE = 0.9  # of the prompts, so that runs count as measured on the same
 

@@ -22,7 +22,7 @@ from musicgen_train.evaluation.report.number_text import (
     format_value,
     listed,
 )
-from musicgen_train.evaluation.report.verdicts import fault_sentences
+from musicgen_train.evaluation.report.verdicts import failing_lines, fault_sentences
 
 COLUMNS = ("value", "95 %", "floor", "ceiling", "clips")
 GAP, INDENT, SHORTEST_LABEL, LONGEST_LABEL = 2, 2, 24, 46  # columns
@@ -41,6 +41,9 @@ def print_measurements(rows: Sequence[Measurement], console: Console | None = No
         console.print(aligned(widths, console.width, lines))
         for line in _ends(members):
             console.print(Padding(Text(line, style="dim"), (0, 0, 0, INDENT)))
+    for row in rows:
+        for line in failing_lines(row):
+            console.print(Text(f"! {parse_name(row.name).source.music}: {line}", style="yellow"))
     for line in warning_lines(rows):
         console.print(Text(line, style="yellow"))
 

@@ -43,6 +43,10 @@ WHOLE_SENTENCES = {
     "codec.si_sdr": "Codec: SI-SDR of the round trip {value}.",
     "codec.loudness_difference": "Codec: loudness against the original {value}.",
     "codec.entropy_bitrate": "Codec: {bad_end} nominal; its codes, one at a time, carry {value}.",
+    "text.control_of_real": "Text control is {value} of what real music of these texts reaches; "
+    "texts of other tracks reach {bad_end}.",
+    "failures.clips": "{music}: {value} of the clips fall silent, are clipped or broken.",
+    "failures.clips.text": "{music}: {value} of the clips fall silent, are clipped or broken.",
     "lm.cross_entropy": "Language model: {value} per code on held-out music; "
     "guessing by how frequent each code is would cost {bad_end}.",
 }
@@ -50,9 +54,16 @@ HEADLINES = {  # metric or family -> what comes before both ends of the scale
     "fad": "{music}: distance to real music, as {listener} hears it (FAD), is {value}",
     "kl": "{music}: what {listener} hears in it differs from the real clip by {value} (KL)",
     "clap": "{music}: agreement with its text (CLAP score) is {value}",
+    "text.control": "Text control: {value} of what the texts ask for is heard",
     "text.instrument": "Instrument asked for and heard: {value} of the clips",
     "text.genre": "Genre asked for and heard: {value} of the clips",
+    "text.tempo": "Tempo asked for and heard: {value} of the clips whose text says one",
+    "long_form.control": "Long pieces: {value} of what was asked is heard in the last quarter",
+    "long_form.drift": "Long pieces: the second half is {value} from the first (judge)",
     "chroma.argmax": "Same dominant pitch class as in {melody}: {value} of the frames",
+}
+SAID_OTHERS = {  # figures beside a value that its sentence names too
+    "generated from text, without a melody": "the same texts without a melody",
 }
 HEADLINE_SYSTEMS = ("", "text")
 
@@ -89,11 +100,26 @@ def summary(rows: Sequence[Measurement]) -> list[Sentence]:
 
 
 def weak_points(rows: Sequence[Measurement], faults: Mapping[str, Any]) -> list[str]:
-    """Every figure that is not good, worst first, and every set of clips with faults."""
+    """Every figure that is not good, worst first, and every set of clips with faults, by name."""
     order = {"poor": 0, UNSURE: 1, "fair": 2}
     graded = [(row, grade(row)) for row in rows]
     weak = sorted((pair for pair in graded if pair[1] in order), key=lambda pair: order[pair[1]])
-    return [_weakness(row, found) for row, found in weak] + fault_sentences(faults)
+    failing = [
+        f"{parse_name(row.name).source.music}: {line}."
+        for row in rows
+        for line in failing_lines(row)
+    ]
+    return [*(_weakness(row, found) for row, found in weak), *failing, *fault_sentences(faults)]
+
+
+def failing_lines(row: Measurement) -> list[str]:
+    """The clips that a figure counts as failing, by what they do."""
+    found: Any = row.settings.get("failing", {})
+    return [
+        f"{len(names)} of {row.n_clips} {fault}: {listed(names, NAMED_FILES)}"
+        for fault, names in found.items()
+        if names
+    ]
 
 
 def fault_sentences(faults: Mapping[str, Any]) -> list[str]:
@@ -132,7 +158,8 @@ def _template(row: Measurement) -> str:
 
 def _say(row: Measurement) -> str:
     name = parse_name(row.name)
-    known = ((row.good_end, row.good_end_is), (row.bad_end, row.bad_end_is))
+    known = [(row.good_end, row.good_end_is), (row.bad_end, row.bad_end_is)]
+    known += [(row.others[name], what) for name, what in SAID_OTHERS.items() if name in row.others]
     ends = [f"{what}: {format_value(end, row.unit)}" for end, what in known if end is not None]
     template = _template(row) or f"{row.title}: {{value}}{{ends}}."
     return template.format(

@@ -23,7 +23,7 @@ def mean_over_clips(
     name: str,
     title: str,
     per_clip: Mapping[str, float],
-    better: Literal["lower", "higher"],
+    better: Literal["lower", "higher", "neither"],
     comparison: Comparison,
     dropped: Mapping[str, str],
     **fields: Any,

@@ -53,6 +53,8 @@ class MelodyScorer:
             for other in comparison.systems
             if system.with_melody and not other.with_melody
         }
+        if comparison.ceiling is not None:
+            references["untrained"] = comparison.ceiling
         beside = {
             title: self._agreements([pair for pair in own if pair[1] in heard], heard)
             for title, heard in references.items()

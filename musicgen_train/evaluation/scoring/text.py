@@ -1,4 +1,4 @@
-"""Does a clip sound like its text: by CLAP, and by what the judge hears in it."""
+"""Does a clip sound like its text, as CLAP hears it?"""
 
 from __future__ import annotations
 
@@ -10,18 +10,13 @@ import torch
 from torch import Tensor
 
 from musicgen_train.evaluation.comparison import Comparison, System
-from musicgen_train.evaluation.embedders.judge_embedder import JudgeEmbedder
 from musicgen_train.evaluation.heard_set import HeardSet
 from musicgen_train.evaluation.measurement import Measurement
 from musicgen_train.evaluation.metrics.clap_score import clap_scores
-from musicgen_train.evaluation.metrics.kl import clip_log_probabilities
-from musicgen_train.evaluation.metrics.text_consistency import text_consistency
 from musicgen_train.evaluation.scoring.means import mean_over_clips
 
 if TYPE_CHECKING:
     from musicgen_train.evaluation.embedders.clap import ClapEmbedder
-
-HEADS = ("instrument", "genre")
 
 
 def clap_measurements(comparison: Comparison, clap: ClapEmbedder) -> list[Measurement]:
@@ -95,64 +90,3 @@ def _cosines(
         return []
     windows = [torch.from_numpy(heard.arrays(clap, clip)["vectors"]) for clip, _ in pairs]
     return clap_scores(windows, torch.stack([texts[text] for _, text in pairs])).tolist()
-
-
-def judged_text_measurements(comparison: Comparison, judge: JudgeEmbedder) -> list[Measurement]:
-    """Share of the clips in which the judge hears the instrument and the genre asked for."""
-    return [
-        _judged(comparison, judge, system, head)
-        for system in comparison.systems
-        if system.heard is not comparison.round_trip
-        for head in HEADS
-    ]
-
-
-def _judged(comparison: Comparison, judge: JudgeEmbedder, system: System, head: str) -> Measurement:
-    labels = judge.judge.labels[head]
-    wanted = {name: comparison.prompt(name).wanted.get(head) for name in system.heard.names}
-    known = [name for name, label in wanted.items() if label in labels]
-
-    def share(heard: HeardSet, pairs: Sequence[tuple[str, str]]) -> float:
-        """Of the clips named first in which the label of the second is heard."""
-        kept = [(a, b) for a, b in pairs if a in heard]
-        texts = [wanted[b] for _, b in kept]
-        return text_consistency(_said(judge, heard, head, [a for a, _ in kept]), texts, labels)[0]
-
-    own = [(name, name) for name in known]
-    said = _said(judge, system.heard, head, known)
-    each = [text_consistency(said[i : i + 1], [wanted[n]], labels) for i, n in enumerate(known)]
-    suffix, remark = (".with_melody", " (text and melody)") if system.with_melody else ("", "")
-    others = {"chance": 1 / len(labels)}
-    others["mean probability"] = float(np.mean([found.probability for found in each] or [np.nan]))
-    for title, heard in (("through the codec", comparison.round_trip),
-                         ("untrained", comparison.ceiling)):  # fmt: skip
-        if heard is not None:
-            others[title] = share(heard, own)
-    return mean_over_clips(
-        f"text.{head}{suffix}",
-        f"{head.capitalize()} heard as asked{remark}",
-        {name: found.accuracy for name, found in zip(known, each, strict=True)},
-        "higher",
-        comparison,
-        {
-            n: f"no {head} that the judge knows"
-            for n, label in wanted.items()
-            if label not in labels
-        },
-        unit="share",
-        good_end=share(comparison.pairs, own),
-        good_end_is="real music of these texts",
-        bad_end=share(system.heard, comparison.shuffled(known)),
-        bad_end_is="texts of other tracks",
-        others=others,
-        settings={**judge.protocol(), "labels": "mean of the windows' probabilities"},
-    )
-
-
-def _said(judge: JudgeEmbedder, heard: HeardSet, head: str, names: Sequence[str]) -> Tensor:
-    """Log-probabilities [n, labels] of the clips."""
-    rows = [
-        clip_log_probabilities(torch.from_numpy(heard.arrays(judge, name)[f"logits.{head}"]))
-        for name in names
-    ]
-    return torch.stack(rows) if rows else torch.zeros(0, len(judge.judge.labels[head]))

@@ -5,7 +5,9 @@ from musicgen_train.evaluation.metrics.intervals import (
     basic_bootstrap,
     bootstrap_mean,
     debiased,
+    share_interval,
     t_mean,
+    t_ratio,
 )
 
 
@@ -54,3 +56,33 @@ def test_the_seed_decides_the_draws():
     values = np.random.default_rng(1).normal(5, 2, 30)
     assert bootstrap_mean(values, seed=1) == bootstrap_mean(values, seed=1)
     assert bootstrap_mean(values, seed=1) != bootstrap_mean(values, seed=2)
+
+
+def test_a_ratio_over_ones_is_a_mean_and_does_not_change_with_the_unit():
+    values, tracks = np.random.default_rng(1).normal(5, 2, 40).tolist(), list(range(40))
+    assert t_ratio(values, [1.0] * 40, tracks) == pytest.approx(t_mean(values))
+    low, high = t_ratio(values, [1.0] * 40, tracks)
+    assert t_ratio(values, [2.0] * 40, tracks) == pytest.approx((low / 2, high / 2))
+
+
+def test_an_interval_of_a_ratio_holds_the_truth_nineteen_times_in_twenty():
+    rng, held, trials = np.random.default_rng(0), 0, 400
+    for _ in range(trials):
+        real = rng.uniform(0.4, 1.0, 24)
+        ours = real * rng.uniform(0.2, 1.0, 24)  # 0.6 of it
+        low, high = t_ratio(ours.tolist(), real.tolist(), list(range(24)))
+        held += low < 0.6 < high
+    assert 0.92 < held / trials < 0.98
+
+
+def test_a_ratio_to_nothing_or_of_one_group_has_no_interval():
+    assert t_ratio([1.0, 2.0], [0.0, 0.0], "ab") is None
+    assert t_ratio([1.0, 2.0], [1.0, 1.0], "aa") is None
+
+
+def test_a_share_of_none_or_all_has_a_width_and_others_their_exact_interval():
+    assert share_interval(0.0, 10) == pytest.approx((0.0, 1 - 0.025**0.1))
+    assert share_interval(1.0, 10) == pytest.approx((0.025**0.1, 1.0))
+    # 4 of 20, from the tables of Clopper and Pearson
+    assert share_interval(0.2, 20) == pytest.approx((0.0573, 0.4366), abs=1e-4)
+    assert share_interval(0.0, 0) is None
