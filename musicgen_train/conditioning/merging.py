@@ -18,7 +18,8 @@ def merge_metadata(
 ) -> str:
     """The description, with probability merge_p joined by (or replaced by) "field: value" pairs.
 
-    Every field is optional; without a description and without a kept field the text is "".
+    Every field is optional; without a description and without a kept field the text is "". Of a
+    description that is replaced the `trigger` stays, the words that call the style of some songs.
     """
     description = str(metadata.get("description") or "").strip()
     if not chance(merge_p, generator):
@@ -30,7 +31,7 @@ def merge_metadata(
     ]
     order = torch.randperm(len(fields), generator=generator).tolist()
     if chance(drop_description_p, generator):
-        description = ""
+        description = field_text(metadata.get("trigger"))
     parts = [description.rstrip("."), *(fields[i] for i in order)]
     return ". ".join(part for part in parts if part)
 

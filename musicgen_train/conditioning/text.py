@@ -176,7 +176,7 @@ def t5_origin(name_or_path: str) -> str:
 
 
 def _t5_folder(name_or_path: str) -> Path:
-    """The folder itself, one that ships, or that of a name of the hub: its cache, if whole there."""
+    """The folder itself, one that ships, or that of a name of the hub, if whole in its cache."""
     from huggingface_hub import snapshot_download
 
     for folder in (Path(name_or_path), _ASSETS / name_or_path):
