@@ -7,6 +7,7 @@ import logging
 import os
 import sys
 import warnings
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +21,20 @@ CONF = Path(__file__).parent / "conf"
 
 def check_choices(overrides: list[str]) -> None:
     """Refuse an unknown `experiment=NAME`, `optim=NAME`, … in one line: Hydra takes ten."""
+    folders = [CONF, *config_dirs(overrides)]
     for override in overrides:
         group, _, name = override.partition("=")
-        known = sorted(path.stem for path in (CONF / group).glob("*.yaml"))
+        known = sorted(path.stem for conf in folders for path in (conf / group).glob("*.yaml"))
         chosen = name.strip("[]").split(",") if name != "null" else []
         for choice in (choice.strip() for choice in chosen):
             if known and group.isidentifier() and choice not in known:
                 raise UserError(f"unknown {group} {choice!r}: choose one of {', '.join(known)}")
+
+
+def config_dirs(arguments: list[str]) -> list[Path]:
+    """Folders that the user adds to conf: `--config-dir FOLDER`, or with `=` between."""
+    words = [word for argument in arguments for word in argument.split("--config-dir=", 1)]
+    return [Path(b) for a, b in pairwise(words) if a in ("", "--config-dir")]
 
 
 def is_first_rank() -> bool:
@@ -133,6 +141,8 @@ def check_parts(cfg: DictConfig, config: Any) -> None:
     for name in ("accumulate_grad_batches", "val_check_interval"):
         if not cfg.trainer[name] > 0:
             raise UserError(f"trainer.{name}={cfg.trainer[name]}: use more than 0")
+    if cfg.task.get("adapter") is not None and not cfg.init_from:
+        raise UserError("task.adapter is of a model: give init_from=… (small, a folder, …) too")
     codec = config["codec"].get("mono", config["codec"])  # a stereo codec is a mono one
     shape = {name: value for name, value in codec.items() if name != "_target_"}
     check_codec_config(shape, CONF / "codec", {})
@@ -160,7 +170,9 @@ def take_weights(cfg: DictConfig, task: Any, trainer: Any, resume: Path | None) 
     """Start from the weights of another model, and show what was taken."""
     if not cfg.init_from:
         return
-    if resume is None:
+    if cfg.task.get("adapter") is not None and resume is not None:
+        task.init_from(cfg.init_from)  # no checkpoint of an adapter holds its base
+    elif resume is None:
         report = task.init_from(cfg.init_from)
         if trainer.is_global_zero:
             report.show(cfg.init_from)
@@ -197,6 +209,8 @@ def run(cfg: DictConfig) -> None:
         task.export(run_dir / "model")
     if trainer.is_global_zero:
         print(f"model: {run_dir / 'model'}")
+        if cfg.task.get("adapter") is not None:
+            print(f"adapter: {run_dir / 'adapter'}")
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="train")

@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from musicgen_train.adapters.options import HELP, check_adapters, parse_adapters
 from musicgen_train.errors import UserError, exit_on_user_error
 
 if TYPE_CHECKING:
@@ -34,6 +35,10 @@ def parser() -> argparse.ArgumentParser:
         "small or facebook/encodec_32khz",
     )  # fmt: skip
     add("output", metavar="OUT", type=Path, help="a new folder")
+    add(
+        "--adapter", action="append", default=[], metavar="PATH[=WEIGHT]",
+        help=f"merge it into the model: {HELP}",
+    )  # fmt: skip
     add("--format", required=True, choices=["native", "audiocraft", "transformers"])
     add(
         "--dtype", choices=["float32", "float16", "bfloat16"], default="float32",
@@ -44,6 +49,16 @@ def parser() -> argparse.ArgumentParser:
         help="SPDX name like cc-by-nc-4.0, or a text; else what the checkpoint says, or unknown",
     )  # fmt: skip
     add("--codec-only", action="store_true", help="of a model, export the codec alone")
+    add(
+        "--codec-dtype", choices=["float32", "float16"], default="float32",
+        help="a native codec alone: float16 rounds its weights and halves the file. It is another "
+        "codec then, with other codes: round before tokenizing, not after",
+    )  # fmt: skip
+    add(
+        "--without-melody", action="store_true",
+        help="transformers only: of a model whose melody is added to its steps, for which "
+        "transformers has no place, write what it does for texts alone",
+    )  # fmt: skip
     add(
         "--pointer", action="store_true",
         help="a codec for audiocraft only: write its name on the hub instead of its weights",
@@ -79,6 +94,11 @@ def export(args: argparse.Namespace, folder: Path) -> tuple[str, list[str]]:
         codec_alone = args.codec_only or is_codec(args.checkpoint)
     if codec_alone:
         return "codec", export_codec(args, folder)
+    if args.codec_dtype != "float32":
+        raise UserError(
+            "--codec-dtype is for codecs: the language model of this one knows the codes of its "
+            "codec as it is; round a codec before its codes are trained on, or add --codec-only"
+        )
     return "model", export_musicgen(args, folder)
 
 
@@ -93,7 +113,14 @@ def export_musicgen(args: argparse.Namespace, folder: Path) -> list[str]:
     with reading(args.checkpoint):
         model = formats.load_musicgen(args.checkpoint)
         source = _provenance(args, locate(args.checkpoint).path)
-    remarks = []
+    for path, weight in parse_adapters(args.adapter).items():
+        model.load_adapter(path, weight, name=path)
+    remarks, notes, origin = [], [], None
+    if model.merged_adapters:
+        notes.append(f"adapters are merged into its weights: {model.merged_adapters}")
+    if args.without_melody:
+        origin, model = model, formats.without_melody(model)
+        notes.append("its melody was left out: here the model follows texts alone")
     if args.format == "native":
         if args.dtype != "float32":
             remarks.append(round_weights(model, args.dtype))
@@ -105,23 +132,35 @@ def export_musicgen(args: argparse.Namespace, folder: Path) -> list[str]:
     else:
         formats.save_transformers_musicgen(model, folder)
         remarks += _melody_remarks(model)
-    notes = _text_encoder_notes(model, args.format)
+    notes += _text_encoder_notes(model, args.format)
     _describe(folder, musicgen_card(model, args.format, args.output.name, source, notes), source)
-    return [f"verified: {verify_musicgen(model, folder, args.format)}", *remarks, *notes]
+    return [f"verified: {verify_musicgen(model, folder, args.format, origin)}", *remarks, *notes]
 
 
 def export_codec(args: argparse.Namespace, folder: Path) -> list[str]:
     """Write the codec of a checkpoint and its card; return what there is to say of it."""
     from musicgen_train import formats
     from musicgen_train.codec.stereo import StereoCodec
+    from musicgen_train.formats.half_precision import rounded_codec
     from musicgen_train.formats.model_card import codec_card
     from musicgen_train.formats.verification import verify_codec
 
+    if args.without_melody:
+        raise UserError("--without-melody is for models, this is a codec: leave it out")
+    if args.adapter:
+        raise UserError("--adapter is for models, this is a codec: leave it out")
     if args.dtype != "float32":
-        raise UserError("--dtype is for models: the codes of a codec are those of its float32")
+        raise UserError("--dtype is for models: a codec is rounded by --codec-dtype float16")
     with reading(args.checkpoint):
         codec = formats.load_codec(args.checkpoint)
         source = _provenance(args, _place_of_codec(args.checkpoint))
+    notes = []
+    before = codec.identity()
+    if args.codec_dtype != "float32" and (codec := rounded_codec(codec)).identity() != before:
+        notes = [
+            f"its weights were rounded to float16, which made codec {codec.identity()} of codec "
+            f"{before}: tokens of either do not fit the other"
+        ]
     if args.format == "native":
         formats.save_codec(codec, folder)
     elif isinstance(codec, StereoCodec):
@@ -130,8 +169,8 @@ def export_codec(args: argparse.Namespace, folder: Path) -> list[str]:
         formats.save_audiocraft_codec(codec, folder)
     else:
         formats.save_transformers_codec(codec, folder)
-    _describe(folder, codec_card(codec, args.format, args.output.name, source), source)
-    return [f"verified: {verify_codec(codec, folder, args.format)}"]
+    _describe(folder, codec_card(codec, args.format, args.output.name, source, notes), source)
+    return [f"verified: {verify_codec(codec, folder, args.format)}", *notes]
 
 
 def export_pointer(checkpoint: str, folder: Path) -> None:
@@ -190,10 +229,15 @@ def reading(checkpoint: str) -> Iterator[None]:
 
 def _check(args: argparse.Namespace) -> None:
     """Refuse what cannot be meant, before anything is loaded."""
+    check_adapters(list(parse_adapters(args.adapter)))
     if args.pointer and args.format != "audiocraft":
         raise UserError("--pointer is for --format audiocraft: leave it out")
     if args.dtype != "float32" and args.format != "native":
         raise UserError(f"--dtype is for --format native: {args.format} is written in float32")
+    if args.codec_dtype != "float32" and args.format != "native":
+        raise UserError("--codec-dtype is for --format native: export that again to another one")
+    if args.without_melody and args.format != "transformers":
+        raise UserError("--without-melody is for --format transformers: leave it out")
     if args.licence is not None and not 0 < len(args.licence.split()) <= 20:
         raise UserError("--licence is empty or long: give a name like MIT or cc-by-nc-4.0")
     output: Path = args.output

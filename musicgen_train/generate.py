@@ -10,6 +10,7 @@ from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from musicgen_train.adapters.options import HELP, parse_adapters
 from musicgen_train.errors import UserError, exit_on_user_error
 from musicgen_train.generation_params import GenerationParams, check_duration
 
@@ -32,6 +33,7 @@ def parser() -> argparse.ArgumentParser:
     add("--checkpoint", required=True,
         help="folder or file, e.g. runs/demo/lm/model; or a name: small, medium, melody, large, "
         "stereo-small, …, OWNER/REPOSITORY of the hub")  # fmt: skip
+    add("--adapter", action="append", default=[], metavar="PATH[=WEIGHT]", help=HELP)
     add("--text", action="append", default=[], help="description; repeat for more; none: free")
     add("--negative-text", action="append", default=[],
         help="what the music should not be; one for all, or one per text")  # fmt: skip
@@ -110,7 +112,11 @@ def run(pieces: list[Piece], args: argparse.Namespace) -> None:
 
     sounds = {name: read(getattr(args, name)) for name in ("melody", "prompt")}
     model = MusicGen.get_pretrained(
-        args.checkpoint, device=args.device, weights=args.weights, compile=args.compile
+        args.checkpoint,
+        device=args.device,
+        weights=args.weights,
+        compile=args.compile,
+        adapters=parse_adapters(args.adapter),
     )
     model.set_generation_params(**parameters(args))
     check_format(args.format, model.sample_rate, model.audio_channels)
@@ -150,6 +156,7 @@ def check(args: argparse.Namespace) -> list[Piece]:
     each = [row for row in per_text for _ in range(args.samples)]
     pieces = [Piece(*row, seed=args.seed + i) for i, row in enumerate(each)]
     check_output(pieces, args)
+    parse_adapters(args.adapter)
     return pieces
 
 

@@ -1,6 +1,6 @@
 """MusicGen: text, melody or a musical prompt in, audio out."""
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from musicgen_train.adapters.options import check_adapters
 from musicgen_train.arguments import number, shown
 from musicgen_train.codec.encodec import Encodec
 from musicgen_train.codec.stereo import StereoCodec
@@ -34,6 +35,8 @@ from musicgen_train.user_audio import at_rate, batched, check_audio, check_sampl
 
 if TYPE_CHECKING:
     from typing import Self
+
+    from musicgen_train.adapters.mixing import AdapterMix
 
 Callback = Callable[[int, int], None]
 Generated = Any  # wav; with return_tokens (wav, codes); see MusicGen
@@ -72,6 +75,7 @@ class MusicGen:
         self.chroma = chroma
         self.max_duration = max_duration
         self._preparation: dict[str, Any] | None = None
+        self._mix: AdapterMix | None = None
         self._progress_callback: Callback | None = None
         self.set_generation_params(duration=min(15.0, max_duration))
 
@@ -82,26 +86,33 @@ class MusicGen:
         *,
         weights: str = "float32",
         compile: bool = False,
+        adapters: Mapping[str, float] | None = None,
     ) -> "MusicGen":
         """Load a model to generate with, on the GPU if there is one and `device` is not said.
 
         name: small, medium, melody, large, melody-large, stereo-…; a repository of the hub; or a
         checkpoint's folder or file. weights: float32, bfloat16, float16 (GPU) or int8 (CPU).
         compile: spend a minute at first on steps that are then faster (on a GPU also CUDA graphs).
+        adapters: folders of adapters and the weights to mix them with, as `load_adapter` takes.
         """
         from musicgen_train.formats import load_musicgen
 
         if not isinstance(name, str | Path):
             raise UserError(f"name {shown(name)}: give a model's name, or a checkpoint's path")
         place = checked_device(device)  # before anything is loaded
+        check_adapters(list(adapters or {}))
         model = load_musicgen(name).to(place)
+        for path, weight in (adapters or {}).items():
+            model.load_adapter(path, weight, name=path)
         model.prepare(weights=weights, compile=compile)
         return model
 
     def prepare(self, *, weights: str = "float32", compile: bool = False) -> None:
         """Make generation fast; the language model cannot be trained any more."""
+        mix = self._adapter_mix()  # while the weights are not rounded
         prepare_for_generation(self.lm, weights=weights, compile=compile)
         self._preparation = {"weights": weights, "compile": compile}
+        mix.apply()
 
     def to(self, device: str | torch.device) -> "Self":
         """Move every part to a device; a prepared model is prepared again there."""
@@ -115,6 +126,42 @@ class MusicGen:
         if self._preparation is not None:
             self.prepare(**self._preparation)
         return self
+
+    def load_adapter(self, path: str | Path, weight: float = 1.0, name: str | None = None) -> str:
+        """Add an adapter's folder to what is heard; return its name, by default its own.
+
+        weight: how much of it; 0 is nothing, 1 as it was trained, below 0 away from it. An adapter
+        of another model is refused. On a model that is rounded (`prepare`), it is added to what
+        rounding left: load it before, where that matters.
+        """
+        return self._adapter_mix().load(path, weight, name)
+
+    def set_adapters(self, weights: Mapping[str, float]) -> None:
+        """Mix the loaded adapters by these weights; those that are not named are not heard."""
+        self._adapter_mix().set(weights)
+
+    def remove_adapters(self, *names: str) -> None:
+        """Forget these adapters, or all; without any the model is its base again, bit for bit."""
+        self._adapter_mix().remove(*names)
+        if not self.adapters and self._preparation is None:
+            self._mix = None  # the model may be trained
+
+    @property
+    def adapters(self) -> dict[str, float]:
+        """The loaded adapters and their weights."""
+        return {} if self._mix is None else dict(self._mix.weights)
+
+    @property
+    def merged_adapters(self) -> str:
+        """What is mixed into the weights, for the record of whoever writes them; "" for nothing."""
+        return "" if self._mix is None else self._mix.told()
+
+    def _adapter_mix(self) -> "AdapterMix":
+        if self._mix is None:
+            from musicgen_train.adapters.mixing import AdapterMix
+
+            self._mix = AdapterMix(self.lm)
+        return self._mix
 
     @property
     def sample_rate(self) -> int:

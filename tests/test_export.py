@@ -12,7 +12,7 @@ import torch
 import yaml
 from safetensors.torch import load_file, save_file
 
-from musicgen_train import export
+from musicgen_train import export, formats
 from musicgen_train.codec.stereo import StereoCodec
 from musicgen_train.conditioning.text import WordTextEncoder
 from musicgen_train.evaluation.measurement import Measurement
@@ -142,6 +142,63 @@ def test_half_precision_is_written_and_its_cost_is_said(dtype, models, tmp_path,
     assert re.search(rf"{dtype}: rounding the weights changes logits by up to \d", said)
     stored = load_file(output / "model.safetensors")
     assert {tensor.dtype for tensor in stored.values()} == {getattr(torch, dtype)}
+
+
+def test_an_added_melody_is_left_out_on_demand_and_card_and_command_say_so(
+    t5, models, tmp_path, capsys
+):
+    added = our_model("melody", t5, fuse_text="cross", fuse_chroma="sum", chroma_rate=0.125)
+    save_musicgen(added, tmp_path / "added")
+    error = refused(capsys, tmp_path / "added", tmp_path / "no", "--format", "transformers")
+    assert "adds a melody to its steps: give --without-melody" in error
+    output = run(tmp_path / "added", tmp_path / "out", "transformers", "--without-melody")
+    said, card = capsys.readouterr().out, (output / "README.md").read_text()
+    note = "its melody was left out: here the model follows texts alone"
+    same = r"transformers 5\S+ computes the same logits, latents and audio, text states"
+    assert re.search(rf"verified: {same} \(largest", said)
+    assert note in said and note in card
+    assert "import AutoProcessor, MusicgenForConditionalGeneration as Model" in card
+    assert "melody" not in front_matter(output)["tags"]
+    assert load_musicgen(output).chroma is None
+    for kind in ("text", "melody"):
+        error = refused(capsys, models[kind], tmp_path / "no", "--format", "transformers",
+                        "--without-melody")  # fmt: skip
+        assert "leave --without-melody out" in error
+
+
+def test_a_melody_that_was_left_out_wrongly_is_found(t5, tmp_path, capsys, monkeypatch):
+    added = our_model("melody", t5, fuse_text="cross", fuse_chroma="sum", chroma_rate=0.125)
+    save_musicgen(added, tmp_path / "added")
+    fold = formats.without_melody
+
+    def wrong(model):
+        folded = fold(model)
+        with torch.no_grad():
+            folded.lm.embedding.weight.mul_(1.1)
+        return folded
+
+    monkeypatch.setattr(formats, "without_melody", wrong)
+    error = refused(capsys, tmp_path / "added", tmp_path / "out", "--format", "transformers",
+                    "--without-melody")  # fmt: skip
+    assert "computes other logits from the export" in error and not (tmp_path / "out").exists()
+
+
+def test_a_codec_is_rounded_on_demand_and_card_and_command_say_so(models, tmp_path, capsys):
+    codec = trained(lstm=1)
+    save_codec(codec, tmp_path / "codec")
+    output = run(tmp_path / "codec", tmp_path / "out", "native", "--codec-dtype", "float16")
+    rounded = load_codec(output)
+    note = f"float16, which made codec {rounded.identity()} of codec {codec.identity()}"
+    assert note in capsys.readouterr().out and note in (output / "README.md").read_text()
+    assert load_file(output / "codec.safetensors")["decoder.layers.0.conv.bias"].dtype == torch.half
+    # Once more changes nothing, and nothing is said.
+    again = run(output, tmp_path / "again", "native", "--codec-dtype", "float16")
+    assert_same_codec(load_codec(again), rounded)
+    assert "which made codec" not in capsys.readouterr().out
+    error = refused(capsys, models["text"], tmp_path / "no", "--format", "native",
+                    "--codec-dtype", "float16")  # fmt: skip
+    assert "--codec-dtype is for codecs" in error and "add --codec-only" in error
+    run(models["text"], tmp_path / "yes", "native", "--codec-dtype", "float16", "--codec-only")
 
 
 @pytest.mark.parametrize(
@@ -367,6 +424,12 @@ def test_a_checkpoint_of_a_codecs_training_is_exported(datasets, tmp_path, monke
             ["codec", "new", "--format", "transformers", "--dtype", "float16"],
             "--dtype is for --format native",
         ),
+        (
+            ["codec", "new", "--format", "transformers", "--codec-dtype", "float16"],
+            "--codec-dtype is for --format native",
+        ),
+        (["codec", "new", "--format", "native", "--without-melody"], "is for --format transform"),
+        (["codec", "new", "--format", "transformers", "--without-melody"], "this is a codec"),
         (["codec", "new", "--format", "native", "--licence", " "], "--licence is empty"),
         (["broken", "new", "--format", "native"], "broken/config.json is no JSON"),
         (["bad_metrics", "new", "--format", "native"], "metrics.json is no metrics.json of eval"),

@@ -12,6 +12,7 @@ from torch import Tensor
 from musicgen_train.codec.encodec import Encodec
 from musicgen_train.codec.stereo import StereoCodec
 from musicgen_train.errors import UserError
+from musicgen_train.formats.adapter_checkpoint import load_base, merge_trained
 from musicgen_train.formats.codec_building import build_codec
 from musicgen_train.formats.conditioning_building import build_chroma, build_text_encoder
 from musicgen_train.formats.files import brief, read_pickle
@@ -38,6 +39,7 @@ class Training(NamedTuple):
     task: dict[str, Any]  # its section `task`: the arguments of the LightningModule
     state: dict[str, Tensor]
     step: Any
+    adapter: Any = None  # what kind of an adapter it is, and of which base
 
 
 def read_training(path: Path) -> Training:
@@ -57,7 +59,7 @@ def read_training(path: Path) -> Training:
     ):
         raise UserError(f"{path}: state_dict is missing or no flat mapping: take another one")
     assert isinstance(config, dict)
-    return Training(config, task, state, content.get("global_step"))
+    return Training(config, task, state, content.get("global_step"), content.get("adapter"))
 
 
 def is_codec_training(path: Path) -> bool:
@@ -67,7 +69,10 @@ def is_codec_training(path: Path) -> bool:
 
 def read_lightning_lm(path: Path) -> LanguageModel:
     """Load the bare language model of a checkpoint."""
-    return _build_lm(_model_training(path), path)
+    training = _model_training(path)
+    if training.task.get("adapter") is not None:
+        return _adapted(training, path).lm
+    return _build_lm(training, path)
 
 
 def read_lightning_musicgen(path: Path) -> MusicGen:
@@ -79,11 +84,17 @@ def read_lightning_musicgen(path: Path) -> MusicGen:
             raise UserError(
                 f"{path}: {name} is {brief(task.get(name))}, but should be {rule.wanted}"
             )
+    codec = _codec_of_the_run(task.get("codec_path"), path)
+    if task.get("adapter") is not None:
+        model = _adapted(training, path)
+        lm, text_encoder = model.lm, model.text_encoder
+    else:
+        lm, text_encoder = _build_lm(training, path), _build_text_encoder(training, path)
     return MusicGen(
         task["name"],
-        _codec_of_the_run(task.get("codec_path"), path),
-        _build_lm(training, path),
-        _build_text_encoder(training, path),
+        codec,
+        lm,
+        text_encoder,
         build_chroma(_arguments(task.get("chroma"), _CHROMA, "chroma", path), path),
         max_duration=task["max_duration"],
     )
@@ -105,6 +116,14 @@ def _model_training(path: Path) -> Training:
     if training.task["_target_"] != _MODEL_TASK:
         raise UserError(f"{path} holds a codec, not a language model: give one of a model's run")
     return training
+
+
+def _adapted(training: Training, path: Path) -> MusicGen:
+    """The base of a run that trains an adapter, with the adapter in its weights."""
+    model = load_base(training.config.get("init_from"), path)
+    state = _trained_part(training.state, "lm.")
+    merge_trained(model.lm, training.adapter, state, path)
+    return model
 
 
 def _build_lm(training: Training, path: Path) -> LanguageModel:

@@ -132,6 +132,11 @@ def check_transformers_can(model: MusicGen) -> bool:
     melody = config["chroma_dim"] is not None
     if melody and model.chroma is None:
         raise UserError("this melody model has no chroma extractor: load the whole model")
+    if melody and config["fuse_chroma"] == "sum":
+        raise UserError(
+            "transformers has no MusicGen that adds a melody to its steps: give --without-melody "
+            "to write what this one does for texts alone, or export to native"
+        )
     for name, place in _places(melody).items():
         if config[name] != place:
             raise UserError(

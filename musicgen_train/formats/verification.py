@@ -35,10 +35,15 @@ class Pair(NamedTuple):
 
 
 @torch.no_grad()
-def verify_musicgen(model: MusicGen, folder: Path, layout: str) -> str:
-    """Load `folder` again and compare what it computes; the report in a line, or a `UserError`."""
+def verify_musicgen(
+    model: MusicGen, folder: Path, layout: str, origin: MusicGen | None = None
+) -> str:
+    """Load `folder` again and compare what it computes; the report in a line, or a `UserError`.
+
+    origin: what `model` was made from by leaving its melody out, and has to compute the same as.
+    """
     inputs = probe(model.lm)
-    expected = inputs.logits(model.lm)
+    expected = inputs.logits((origin or model).lm)
     library, pairs = target_library(layout), []
     if library == "transformers":
         pairs = _pairs_of_transformers(model, folder, inputs, expected)

@@ -13,6 +13,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from musicgen_train.adapters.injection import merged
 from musicgen_train.codec.encodec import Encodec
 from musicgen_train.codec.ranks import n_ranks, sum_over_ranks
 from musicgen_train.codec.stereo import StereoCodec
@@ -27,6 +28,7 @@ from musicgen_train.formats import load_codec, load_musicgen, save_musicgen
 from musicgen_train.lm.attention import kernel
 from musicgen_train.lm.model import LanguageModel
 from musicgen_train.musicgen import MusicGen
+from musicgen_train.training.adapter_training import adapter_training, sharing_copy
 from musicgen_train.training.estimating.estimate import StepEstimate, estimate_step
 from musicgen_train.training.optimizers import check_scaling, check_shardable
 from musicgen_train.training.partial.loading import take_musicgen
@@ -49,7 +51,8 @@ class MusicGenModule(L.LightningModule):
     n ranks train as one does on their batches joined: losses are means over the codes of all
     ranks, and what is drawn for a sample follows from its place in the data. So a resumed run
     repeats every draw without any saved state. Validation, samples and export use the exponential
-    average of the weights, if `ema_decay` is given; it is taken every `ema_every` steps.
+    average of the weights, if `ema_decay` is given; it is taken every `ema_every` steps. With
+    `adapter` settings only an adapter of the model that it starts from is trained.
     """
 
     def __init__(
@@ -72,6 +75,7 @@ class MusicGenModule(L.LightningModule):
         recompute: bool = False,
         float8: bool = False,
         loss_chunk: int = 1024,
+        adapter: dict[str, Any] | None = None,
     ):
         super().__init__()
         if ema_every < 1 or loss_chunk < 1:
@@ -94,21 +98,29 @@ class MusicGenModule(L.LightningModule):
         self.compile_layers = compile
         self.float8 = float8
         self.loss_chunk = loss_chunk
-        self.average = None
-        if ema_decay is not None:
-            self.average = AveragedModel(
-                nn.ModuleDict(self._trained_parts()), multi_avg_fn=get_ema_multi_avg_fn(ema_decay)
-            )
-            self.average.requires_grad_(False)
+        self.adapter = adapter_training(adapter)
+        self.ema_decay = ema_decay
+        # Of an adapter there is nothing to average until it is there.
+        self.average = self._average() if self.adapter is None else None
         if recompute:
             recompute_layers(lm)
         self._configured = False
         self._window: list[Tensor] = []  # losses of the batches that make one step
 
+    def _average(self) -> AveragedModel | None:
+        """An average that begins where the weights are; those that stay as they are are shared."""
+        if self.ema_decay is None:
+            return None
+        average = AveragedModel(nn.Module(), multi_avg_fn=get_ema_multi_avg_fn(self.ema_decay))
+        average.module = sharing_copy(nn.ModuleDict(self._trained_parts()))
+        return average.requires_grad_(False)
+
     def _trained_parts(self) -> dict[str, nn.Module]:
-        """The modules that have parameters; a frozen text encoder has none."""
+        """The modules that are trained; a frozen text encoder is not."""
         parts: dict[str, nn.Module] = {"lm": self.lm}
-        if self.text_encoder is not None and any(True for _ in self.text_encoder.parameters()):
+        if self.text_encoder is not None and any(
+            parameter.requires_grad for parameter in self.text_encoder.parameters()
+        ):
             parts["text_encoder"] = self.text_encoder
         return parts
 
@@ -132,6 +144,8 @@ class MusicGenModule(L.LightningModule):
         kernel(self.attention, device)
         if self.float8:
             check_float8(device)
+        if self.adapter is not None:
+            self.adapter.check(trainer, float8=self.float8)
         self._check_chroma(datamodule)
 
     def _check_chroma(self, datamodule: MusicDataModule) -> None:
@@ -268,9 +282,18 @@ class MusicGenModule(L.LightningModule):
         """Start from another MusicGen, also of another shape; tell what was taken and left."""
         source = load_musicgen(path)
         report = take_musicgen(self.lm, self.text_encoder, self.chroma, source, self._codec)
-        if self.average is not None:
-            self.average.module.load_state_dict(nn.ModuleDict(self._trained_parts()).state_dict())
+        if self.adapter is not None:
+            self.adapter.begin(self.lm, self.text_encoder, source, path, report)
+        self.average = self._average()
         return report
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        if self.adapter is not None:
+            self.adapter.save(checkpoint, self)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        if self.adapter is not None:
+            self.adapter.load(checkpoint, self)
 
     @cached_property
     def _codec(self) -> Encodec | StereoCodec:
@@ -306,7 +329,21 @@ class MusicGenModule(L.LightningModule):
         return lm, text_encoder
 
     def export(self, folder: Path) -> None:
-        """Write the native MusicGen folder, its codec included; all ranks have to ask."""
+        """Write the native MusicGen folder, its codec included; all ranks have to ask.
+
+        An adapter is in the model's weights then, and also lies alone beside it, in `adapter`.
+        """
         model = self.musicgen()
-        if model is not None and self.global_rank == 0:
-            save_musicgen(model, folder)
+        if model is None or self.global_rank > 0:
+            return
+        if self.adapter is not None:
+            self.adapter.export(model.lm, folder.with_name("adapter"), self.name, self._facts())
+            model.lm = merged(model.lm)
+        save_musicgen(model, folder)
+
+    def _facts(self) -> dict[str, Any]:
+        """What an adapter's file says of its training."""
+        infos = [index.info for index in self.trainer.datamodule.indexes]  # type: ignore[attr-defined]
+        songs = sum((info.get("tracks") or {}).get("kept", 0) for info in infos)
+        facts = {"run": self.name, "steps": self.global_step, "songs": songs}
+        return {name: value for name, value in facts.items() if value}

@@ -103,7 +103,8 @@ def estimate_run(
                 extra += sizes.gradients
     steps = trainer.max_steps - done if trainer.max_steps >= 0 else -1
     # A safetensors file is put together in the memory of the process before it is written.
-    export = sizes.weights - sizes.average_weights if device.type == "cpu" else 0.0
+    copies = 1 if getattr(task, "adapter", None) is None else 2  # one to merge the adapter into
+    export = copies * (sizes.weights - sizes.average_weights) if device.type == "cpu" else 0.0
     return RunEstimate(
         step, sizes, extra, steps, trainer.accumulate_grad_batches, available, export
     )
@@ -148,7 +149,7 @@ def _ways(
             ways.append(f"task.recompute=true optim=adamw_8bit {smaller}".rstrip())
     world = _world_size(trainer)
     sharded = isinstance(trainer.strategy, ModelParallelStrategy)
-    if world > 1 and not sharded and hasattr(task, "lm"):
+    if world > 1 and not sharded and hasattr(task, "lm") and task.adapter is None:
         whole = expected.sizes.weights + expected.sizes.gradients + expected.sizes.state
         saved = whole * (1 - 1 / world) + expected.extra_memory - expected.sizes.state
         if expected.memory - saved <= (expected.available or 0):
@@ -170,17 +171,19 @@ def _smaller_batch(expected: RunEstimate, accumulates: bool) -> str:
 
 def model_sizes(task: Any) -> Sizes:
     """Count parameters, and the bytes of what training holds of them."""
-    averages = [m for m in task.modules() if isinstance(m, AveragedModel)]
-    averaged = {id(p): p for m in averages for p in m.parameters()}
-    own = [p for p in task.parameters() if id(p) not in averaged]
+    names = tuple(f"{n}." for n, m in task.named_modules() if isinstance(m, AveragedModel))
+    # What an average shares with the model has the model's name.
+    named = list(task.named_parameters())
+    averaged = [p for name, p in named if name.startswith(names)]
+    own = [p for name, p in named if not name.startswith(names)]
     trained = [p for p in own if p.requires_grad]
     tensors = {id(t): t for t in (*task.parameters(), *task.buffers())}
     return Sizes(
         trained=sum(p.numel() for p in trained),
         frozen=sum(p.numel() for p in own if not p.requires_grad),
-        averaged=sum(p.numel() for p in averaged.values()),
+        averaged=sum(p.numel() for p in averaged),
         weights=_bytes_in(tensors.values()),
-        average_weights=_bytes_in(averaged.values()),
+        average_weights=_bytes_in(averaged),
         gradients=_bytes_in(trained),
         state=_state_bytes(task),
     )

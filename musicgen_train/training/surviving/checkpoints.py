@@ -159,10 +159,12 @@ def _flat(node: Any, prefix: str = "") -> dict[str, Any]:
 def _fixed(task: dict[str, Any]) -> dict[str, Any]:
     """What gives a checkpoint's tensors their meaning, and so cannot change on the way."""
     adversary = task.get("adversary") or {}
+    adapter = task.get("adapter")
     return {
         **{name: task.get(name) for name in ("codec", "lm", "text_encoder", "chroma")},
         "set of losses": list(task.get("weights") or []),
         "discriminator": adversary.get("discriminator"),
+        "adapter": adapter and {n: adapter.get(n) for n in ("kind", "rank", "alpha", "targets")},
         "choice about ema_decay": task.get("ema_decay") is None,
         "optimizer": (task.get("optimizer") or {}).get("_target_"),
     }
