@@ -87,7 +87,7 @@ def write_encoder(folder: Path) -> None:
 
 def main() -> None:
     """Write the folder."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(description="Make the tiny base's text encoder.")
     default = Path("musicgen_train/assets/tiny_text_encoder")
     parser.add_argument("folder", type=Path, nargs="?", default=default)
     folder = parser.parse_args().folder
