@@ -118,6 +118,7 @@ def export_musicgen(args: argparse.Namespace, folder: Path) -> list[str]:
     remarks, notes, origin = [], [], None
     if model.merged_adapters:
         notes.append(f"adapters are merged into its weights: {model.merged_adapters}")
+        source = source._replace(metrics=None)  # they are of the model without them
     if args.without_melody:
         origin, model = model, formats.without_melody(model)
         notes.append("its melody was left out: here the model follows texts alone")
@@ -232,6 +233,8 @@ def _check(args: argparse.Namespace) -> None:
     check_adapters(list(parse_adapters(args.adapter)))
     if args.pointer and args.format != "audiocraft":
         raise UserError("--pointer is for --format audiocraft: leave it out")
+    if args.pointer and args.adapter:
+        raise UserError("--adapter is for models, --pointer for codecs: leave one out")
     if args.dtype != "float32" and args.format != "native":
         raise UserError(f"--dtype is for --format native: {args.format} is written in float32")
     if args.codec_dtype != "float32" and args.format != "native":

@@ -28,7 +28,7 @@ if str(ROOT) not in sys.path:  # as a script, it finds the repository's other sc
 from musicgen_train.errors import UserError, exit_on_user_error  # noqa: E402
 from recipes.finetuning.command_line import as_overrides, check_keys  # noqa: E402
 from recipes.finetuning.run_folder import RunFolder, claimed  # noqa: E402
-from recipes.finetuning.settings import Settings, read_settings  # noqa: E402
+from recipes.finetuning.settings import SAMPLING, Settings, read_settings  # noqa: E402
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -61,7 +61,9 @@ def finetune(settings: Settings) -> None:
             work = begin(settings, run, status, stages)
             follow(work, stages)
         except UserError as error:
-            status.end("failed", str(error))
+            # The preparation tells an interruption in a line of its own.
+            stopped = isinstance(error.__context__, KeyboardInterrupt)
+            status.end("stopped" if stopped else "failed", str(error))
             raise
         except (KeyboardInterrupt, SystemExit) as error:
             status.end("stopped")
@@ -109,7 +111,7 @@ def begin(settings: Settings, run: RunFolder, status: Status, stages: list[Stage
     seconds = choose_preset(settings, base, device)[2]
     n_segments = max(1, round(songs.seconds / seconds))
     plan = make_plan(settings, base, device, n_segments)
-    check_training(settings, plan)
+    check_training(settings, plan, base)
     workers = worker_count(settings, len(songs.names), separator, device.kind)
     expected = estimate(Amounts(songs.seconds, separator, workers), base, plan, device)
     chosen = settings.stage or tuple(stage.name for stage in stages)
@@ -155,7 +157,8 @@ def follow(work: Work, stages: list[Stage]) -> None:
 @exit_on_user_error
 def check_arguments(arguments: list[str]) -> list[str]:
     """The arguments as Hydra takes them."""
-    check_keys(arguments, [field.name for field in fields(Settings)])
+    names = [field.name for field in fields(Settings)]
+    check_keys(arguments, [*names, *(f"sampling.{name}" for name in SAMPLING)])
     return as_overrides(arguments)
 
 

@@ -22,6 +22,14 @@ _NAME = "default"  # what peft calls an adapter that is alone
 _NO_FILE = Path("the adapter that is trained")
 
 
+def check_adaptable(lm: LanguageModel, *, kind: str, targets: Sequence[str] | None) -> list[str]:
+    """The targets that the model has; refuse those that it lacks, or that cannot be adapted so."""
+    present = _present(lm, targets)
+    if kind == "dora":
+        _check_rows(lm, present)
+    return present
+
+
 def inject(
     lm: LanguageModel,
     *,
@@ -44,11 +52,9 @@ def inject(
         lora_alpha=alpha,  # type: ignore[arg-type]
         lora_dropout=dropout,
         use_dora=kind == "dora",
-        target_modules=_present(lm, targets),
+        target_modules=check_adaptable(lm, kind=kind, targets=targets),
         base_model_name_or_path=base_name,
     )
-    if kind == "dora":
-        _check_rows(lm, config)
     inject_adapter_in_model(config, lm, adapter_name=_NAME)
 
 
@@ -116,10 +122,10 @@ def _is_named(name: str, target: str) -> bool:
     return name == target or name.endswith(f".{target}")
 
 
-def _check_rows(lm: LanguageModel, config: Any) -> None:
+def _check_rows(lm: LanguageModel, targets: Sequence[str]) -> None:
     """Refuse rows of zeros: DoRA divides by their lengths."""
     for name, module in lm.named_modules():
-        chosen = any(_is_named(name, target) for target in config.target_modules)
+        chosen = any(_is_named(name, target) for target in targets)
         if chosen and isinstance(module, nn.Linear) and not bool(module.weight.any(dim=1).all()):
             raise UserError(
                 f"task.adapter.kind=dora: {name} of the base has a row of zeros, which has no "

@@ -44,10 +44,6 @@ class Kind(NamedTuple):
     scale: float
     dora: bool
 
-    @property
-    def name(self) -> str:
-        return "dora" if self.dora else "lora"
-
 
 # What decides the same in a training's settings and in its checkpoints.
 SETTINGS: dict[str, Rule] = {

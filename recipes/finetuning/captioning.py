@@ -57,9 +57,9 @@ def run(work: Work) -> dict[str, Any]:
     trigger, settings = work.settings.trigger, work.settings
     write_captions(work.run.captions, captions, trigger)
     held = held_out(sorted(songs), settings.held_out, settings.seed)
-    n_edited = sum(caption.edited for caption in captions.values())
+    n_edited = sum(captions[song.name].edited for song in songs.values())
     print(
-        f"{work.run.captions}: {len(captions)} captions, {n_edited} edited; edit them and run this "
+        f"{work.run.captions}: {len(songs)} captions, {n_edited} edited; edit them and run this "
         "again, which redoes only what depends on them"
     )
     print(_held_line(held, songs))

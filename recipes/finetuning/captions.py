@@ -4,6 +4,7 @@
 """
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -29,7 +30,7 @@ class Caption(NamedTuple):
 def read_captions(path: Path) -> dict[str, Caption]:
     """The captions by song; UserError names the line that an edit has spoilt."""
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")  # some editors put a mark in front
     except FileNotFoundError:
         return {}
     except (OSError, UnicodeDecodeError):
@@ -57,8 +58,11 @@ def _parsed(line: str, place: str) -> tuple[str, Caption]:
 
 
 def updated(known: Mapping[str, Caption], composed: Mapping[str, str]) -> dict[str, Caption]:
-    """A caption for each song: what was edited stays, the rest is as it is composed today."""
-    captions = {}
+    """A caption for each song: what was edited stays, the rest is as it is composed today.
+
+    What was edited of a song that is not there stays as well: it may only be so for this run.
+    """
+    captions = {song: c for song, c in known.items() if c.edited and song not in composed}
     for song, text in composed.items():
         old = known.get(song)
         captions[song] = Caption(old.text if old and old.edited else text, text)
@@ -81,11 +85,11 @@ def write_captions(path: Path, captions: Mapping[str, Caption], trigger: str) ->
 
 def with_trigger(trigger: str, caption: str) -> str:
     """What training reads: the trigger, then the caption."""
-    if trigger and caption.casefold().startswith(trigger.casefold()):
+    if trigger and re.match(rf"{re.escape(trigger)}(?!\w)", caption, re.IGNORECASE):
         return caption
     return ", ".join(part for part in (trigger, caption) if part)
 
 
 def compose(metadata: Mapping[str, Any]) -> str:
     """What is known of a song in a sentence; "Music" without anything."""
-    return str(metadata.get("description") or "").strip() or "Music"
+    return str(metadata.get("description") or "").strip()[:LONGEST].rstrip() or "Music"

@@ -17,10 +17,14 @@ def as_overrides(arguments: Sequence[str]) -> list[str]:
 
 
 def check_keys(arguments: Sequence[str], known: Collection[str]) -> None:
-    """Refuse an unknown key in one line, which takes Hydra seven."""
+    """Refuse an unknown key in one line, which takes Hydra seven; any of train.py's is one."""
     for argument in arguments:
-        key = argument.partition("=")[0].split(".")[0]
-        if argument.startswith(("-", "+", "~", "hydra.")) or key in known:
+        key, equals, _ = argument.partition("=")
+        if argument.startswith(("-", "+", "~", "hydra.")):
+            continue
+        if key in known and not equals:
+            raise UserError(f"{key} has no value: give {key}=…")
+        if key in known or key.startswith("train."):
             continue
         near = difflib.get_close_matches(key, known, 1)
         remedy = f"did you mean {near[0]}=…?" if near else "conf/finetune.yaml has the keys"

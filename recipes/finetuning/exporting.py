@@ -45,6 +45,8 @@ def write_layout(source: Path, target: Path, layout: str, more: Sequence[str] = 
     show(f"python -m musicgen_train.export {' '.join(words)}")
     arguments = export.parser().parse_args(words)
     remove(target)
+    for unfinished in target.parent.glob(f".{target.name}.*"):  # of a run that was killed
+        remove(unfinished)
     with export.exiting_on_sigterm(), export.appearing(target) as folder:
         _, remarks = export.export(arguments, folder)
     for remark in remarks:

@@ -62,9 +62,12 @@ def _do(stage: Stage, label: str, work: Work) -> None:
     if record.get("inputs") != inputs or record.get("finished"):
         # The record goes first: until all is removed, nothing may be taken for the new settings'.
         remove(place)
-        for name in (*stage.makes, *stage.leftovers):
+        for name in stage.leftovers:
             remove(work.run / name)
-        write_json(place, {"inputs": inputs, "finished": False})
+    # Also what was finished by a run that was killed before it could say so.
+    for name in stage.makes:
+        remove(work.run / name)
+    write_json(place, {"inputs": inputs, "finished": False})
     work.status.stage(stage.name, "running")
     began = time.monotonic()
     result = _plain(stage.run(work))

@@ -69,7 +69,9 @@ def run(work: Work) -> dict[str, Any]:
         try:
             info = prepare(settings.input_dir, output, **asked)
         except UserError as error:
-            raise UserError(f"{error}{_hint(str(error), work.separator)}") from None
+            if not (hint := _hint(str(error), work.separator)):
+                raise
+            raise UserError(f"{error}{hint}") from None
     print(summary(info, output))
     work.status.songs(song_states(work))
     return {"fingerprint": info["fingerprint"], "hours": info["hours"], "samples": info["samples"]}
@@ -123,7 +125,10 @@ def song_states(work: Work) -> list[dict[str, str]]:
 
 def _noted(journal: Path) -> set[str]:
     """Songs whose content the preparation has noted when it was through with them."""
-    return {row[1] for row in json_lines(journal) if isinstance(row, list) and len(row) > 1}
+    from data_prep.library import printable
+
+    rows = json_lines(journal)
+    return {printable(row[1]) for row in rows if isinstance(row, list) and len(row) > 1}
 
 
 STAGE = Stage(

@@ -27,7 +27,8 @@ SECTIONS = {
 
 
 def settings_of(work: Work) -> dict[str, Any]:
-    return {"shown": work.settings.shown}
+    names = {"base": work.settings.base, "songs": work.songs.stamp}
+    return {"shown": work.settings.shown, **names}  # also of songs of which nothing came
 
 
 def run(work: Work) -> dict[str, Any]:

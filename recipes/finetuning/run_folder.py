@@ -55,6 +55,15 @@ def claimed(run: RunFolder, input_dir: str) -> Iterator[None]:
     from data_prep.folders import alone_in
 
     path, songs = run.path, Path(input_dir).resolve()
+    with disk_faults_told(path):
+        _check_owner(run, songs, input_dir)
+    with alone_in(path), disk_faults_told(path):
+        write_json(run.owner, {"input_dir": str(songs)})
+        yield
+
+
+def _check_owner(run: RunFolder, songs: Path, input_dir: str) -> None:
+    path = run.path
     if path.resolve().is_relative_to(songs):
         raise UserError(
             f"{path} would lie in input_dir={input_dir}, and its clips would count as songs: "
@@ -66,9 +75,6 @@ def claimed(run: RunFolder, input_dir: str) -> Iterator[None]:
         theirs = read_json(run.owner).get("input_dir")
         if theirs != str(songs):
             raise UserError(f"{path} is of the songs in {theirs}: choose another name=…")
-    with alone_in(path), disk_faults_told(path):
-        write_json(run.owner, {"input_dir": str(songs)})
-        yield
 
 
 @contextmanager
@@ -106,7 +112,7 @@ def remove(path: Path) -> None:
 
 def write_json(path: Path, content: Any) -> None:
     """A JSON file that appears whole."""
-    write_text(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+    write_text(path, json.dumps(content, indent=1) + "\n")
 
 
 def write_text(path: Path, text: str) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,7 +44,8 @@ def run(work: Work) -> dict[str, Any]:
     make_set("after", asked | {"model": tuned}, prompts, work,
              lambda: load_musicgen(work.run / "training/model"))  # fmt: skip
     write_json(work.run / PROMPTS, {"prompts": to_json(prompts)})
-    return {"prompts": n, "model": tuned}
+    request = hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:16]
+    return {"prompts": n, "model": tuned, "request": request}
 
 
 def make_set(
@@ -81,5 +84,6 @@ def write_clips(
 
 # What was made before the training stays when only that has changed: `make_set` looks itself.
 STAGE = Stage(
-    "samples", "Listening before and after", ("captions", "train"), (PROMPTS,), settings_of, run
-)
+    "samples", "Listening before and after", ("captions", "train"), (PROMPTS,), settings_of, run,
+    keeps=tuple(f"samples/{name}" for name in SETS),
+)  # fmt: skip

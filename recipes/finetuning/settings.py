@@ -1,5 +1,6 @@
 """What a fine-tuning was asked for, checked before anything is loaded."""
 
+import os
 import re
 import unicodedata
 from collections.abc import Sequence
@@ -14,6 +15,8 @@ SEPARATORS = ("auto", "demucs", "stems", "none")
 LONGEST_TRIGGER = 100  # characters; a text encoder hears so many beside a caption
 LONGEST_NAME = 60
 LEAST_SHARE = 0.001  # of a mixture that is drawn at all
+LARGEST_SEED = 2**31  # so that those of single clips, counted from it, are seeds too
+SAMPLING = ("cfg_coef", "top_k", "temperature")
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,7 @@ class Settings:
 def read_settings(given: dict[str, Any]) -> Settings:
     """The settings of a resolved configuration; UserError names what cannot be meant."""
     given = {field.name: given[field.name] for field in fields(Settings)}
+    _check_texts(given)
     given |= {
         "input_dir": _checked_folder(given["input_dir"]),
         "base": str(given["base"] or ""),
@@ -70,7 +74,9 @@ def read_settings(given: dict[str, Any]) -> Settings:
     given["name"] = checked_name(given["name"], given["input_dir"])
     settings = Settings(**given)
     _check_choices(settings)
+    _check_kinds(settings)
     _check_numbers(settings)
+    _check_sampling(settings.sampling)
     return settings
 
 
@@ -112,10 +118,9 @@ def _checked_folder(input_dir: Any) -> str:
     folder = str(input_dir)
     if "://" in folder:
         raise UserError(f"{folder}: is a URL; copy the songs to this machine first")
-    path = Path(folder)
-    if path.is_file():
+    if os.path.isfile(folder):
         raise UserError(f"{folder} is a file: give the folder that it is in")
-    if not path.is_dir():
+    if not os.path.isdir(folder):  # nor may it be looked at
         raise UserError(f"{folder}: no such folder of songs; check input_dir")
     return folder
 
@@ -131,14 +136,44 @@ def _as_list(value: Any) -> tuple[str, ...]:
     return tuple(str(entry) for entry in values)
 
 
+def _check_texts(given: dict[str, Any]) -> None:
+    """Refuse names of bytes that are no text: neither records nor messages could hold them."""
+    for name, value in given.items():
+        try:
+            str(value).encode()
+        except UnicodeEncodeError:
+            raise UserError(f"{name}={str(value)!a}: is not UTF-8; rename or retype it") from None
+
+
 def _check_choices(settings: Settings) -> None:
     for name, known in (("method", METHODS), ("separator", SEPARATORS)):
         if (value := getattr(settings, name)) not in known:
             raise UserError(f"{name}={value}: use one of {', '.join(known)}")
     if not settings.base:
         raise UserError("base is missing: give a model, such as base=small, or its folder")
-    if settings.metadata is not None and not Path(settings.metadata).is_file():
+    if settings.metadata is not None and not os.path.isfile(settings.metadata):
         raise UserError(f"metadata={settings.metadata}: no such table; check the path")
+
+
+def _check_kinds(settings: Settings) -> None:
+    if not isinstance(settings.train, dict):
+        raise UserError(f"train={settings.train}: give train.KEY=VALUE with a key of train.py")
+    words = settings.exclude_tags
+    words = [words] if isinstance(words, str) else words or []
+    if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
+        raise UserError(f"exclude_tags={words}: give words, such as [live,demo], or vocals")
+
+
+def _check_sampling(sampling: Any) -> None:
+    """Refuse what nothing can be generated with."""
+    from musicgen_train.generation_params import GenerationParams
+
+    if not isinstance(sampling, dict) or sampling.keys() != set(SAMPLING):
+        raise UserError(f"sampling={sampling}: give sampling.KEY=VALUE with {', '.join(SAMPLING)}")
+    try:
+        GenerationParams(**sampling)
+    except UserError as error:
+        raise UserError(f"sampling: {error}") from None
 
 
 def _check_numbers(settings: Settings) -> None:
@@ -150,6 +185,8 @@ def _check_numbers(settings: Settings) -> None:
         value = getattr(settings, name)
         if value is not None and (type(value) is not int or value < lowest):
             raise UserError(f"{name}={value}: give a whole number, at least {lowest}")
+    if settings.seed >= LARGEST_SEED:
+        raise UserError(f"seed={settings.seed}: give one below {LARGEST_SEED}")
     for name in ("lr", "alpha", "segment_duration", "min_duration"):
         value = getattr(settings, name)
         if value is not None and not (_is_number(value) and 0 < value < 1e6):

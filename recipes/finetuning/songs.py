@@ -25,7 +25,7 @@ NO_SEPARATOR = (
 class Songs(NamedTuple):
     """What a look at the folder tells."""
 
-    names: list[str]
+    names: list[str]  # as the dataset has them
     seconds: float  # about, of all songs
     stamp: str  # changes with any file that counts
     with_stems: int  # songs whose sidecar lists stems
@@ -34,7 +34,7 @@ class Songs(NamedTuple):
 
 def look_at(input_dir: str) -> Songs:
     """List the songs; UserError if there are none."""
-    from data_prep.library import Library
+    from data_prep.library import Library, printable
 
     listing = Library(input_dir).list()
     if not listing.tracks:
@@ -44,7 +44,8 @@ def look_at(input_dir: str) -> Songs:
     with_stems = sum(_lists_stems(input_dir, track) for track in tracks)
     n = len(tracks)
     said = f"{n} song{'s' if n > 1 else ''}, about {seconds / 60:.1f} minutes"
-    return Songs([track.name for track in tracks], seconds, _stamp(input_dir), with_stems, said)
+    names = [printable(track.name) for track in tracks]
+    return Songs(names, seconds, _stamp(input_dir), with_stems, said)
 
 
 def choose_separator(settings: Settings, songs: Songs) -> str:

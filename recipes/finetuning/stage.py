@@ -58,7 +58,7 @@ class Stage(NamedTuple):
     settings: Callable[[Work], dict[str, Any]]
     run: Callable[[Work], dict[str, Any]]
     leftovers: tuple[str, ...] = ()
-    keeps: tuple[str, ...] = ()  # what it makes and never removes: the user's
+    keeps: tuple[str, ...] = ()  # what it makes and looks at itself before it makes it again
 
     def places(self, run: RunFolder) -> list[Path]:
         """What is there when it is done."""

@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from musicgen_train.errors import UserError
-from recipes.finetuning.base import training_parts
+from recipes.finetuning.base import Base, training_parts
 from recipes.finetuning.command_line import quoted
 from recipes.finetuning.commands import as_word, show
 from recipes.finetuning.plan import Plan
@@ -20,7 +20,10 @@ from recipes.finetuning.stage import Stage, Work
 
 ROOT = Path(__file__).resolve().parents[2]
 EXPERIMENT = "conf/experiment/run.yaml"  # in the run's folder
-OWN = {"name", "experiment", "resume", "init_from", "codec_path", "seed", "codec", "model"}
+OWN = (
+    "name", "experiment", "resume", "init_from", "codec_path", "seed", "max_steps", "codec",
+    "model", "data.path", "task.name", "task.adapter", "callbacks.status",
+)  # fmt: skip
 
 
 def settings_of(work: Work) -> dict[str, Any]:
@@ -70,12 +73,16 @@ def composed(overrides: list[str]) -> Any:
         raise UserError(f"train.KEY=…: {reason} (the keys are those of train.py)") from None
 
 
-def check_training(settings: Settings, plan: Plan) -> None:
+def check_training(settings: Settings, plan: Plan, base: Base) -> None:
     """Refuse keys that train.py lacks, and an adapter that cannot be, before hours are spent."""
+    from musicgen_train.adapters.injection import check_adaptable
     from musicgen_train.training.adapter_training import adapter_training
 
-    for name in sorted(OWN & settings.train.keys()):
-        raise UserError(f"train.{name}: the recipe sets it; leave it out")
+    if settings.trigger and not base.lm["text_dim"]:
+        raise UserError(f"trigger: base={base.name} reads no text; leave it out")
+    for name in extra(settings.train):
+        if any(f"{name}.".startswith(f"{own}.") for own in OWN):
+            raise UserError(f"train.{name}: the recipe sets it; leave it out")
     if settings.train.get("trainer") in ("ddp", "fsdp"):
         raise UserError(
             "train.trainer: the recipe trains on one GPU; for more of them run its stages up to "
@@ -85,6 +92,7 @@ def check_training(settings: Settings, plan: Plan) -> None:
         composed(["experiment=[finetune]", *hydra_words(extra(settings.train))])
     if settings.method != "full":
         adapter_training(adapter_of(settings, plan))
+        check_adaptable(base.model.lm, kind=settings.method, targets=settings.targets)
 
 
 def train(overrides: list[str]) -> None:

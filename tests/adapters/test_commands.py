@@ -123,6 +123,24 @@ def test_an_export_contains_its_adapters_and_says_so(folders, tmp_path, capsys):
     assert config["training"]["adapters"] == "mine=0.7, mine=1"
 
 
+def test_what_was_measured_without_adapters_is_not_said_of_the_merged_model(
+    folders, tmp_path, capsys
+):
+    measured = tmp_path / "measured"
+    save_musicgen(load_musicgen(folders / "base"), measured)
+    (measured / "metrics.json").write_text('{"format": "musicgen_train metrics", "metrics": []}')
+    for out, options in (("plain", []), ("merged", [f"--adapter={folders / 'a'}=0.7"])):
+        export.main([str(measured), str(tmp_path / out), "--format", "native", *options])
+        assert (tmp_path / out / "metrics.json").exists() == (out == "plain")
+
+
+def test_a_pointer_to_a_codec_takes_no_adapters(folders, tmp_path, capsys):
+    words = ["facebook/encodec_32khz", str(tmp_path / "out"), "--format", "audiocraft"]
+    with pytest.raises(SystemExit):
+        export.main([*words, "--pointer", "--adapter", str(folders / "a")])
+    assert "--pointer for codecs: leave one out" in capsys.readouterr().err
+
+
 def test_transformers_gets_the_merged_model(tmp_path, capsys):
     model = our_model("text", save_t5(tmp_path / "t5", 12))
     save_musicgen(model, tmp_path / "base")

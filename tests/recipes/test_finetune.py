@@ -1,6 +1,7 @@
 """A fine-tuning from songs to report, in miniature; and what goes wrong with songs."""
 
 import json
+import os
 import shutil
 
 import pytest
@@ -11,6 +12,7 @@ from musicgen_train.data.shards import ShardReader
 from musicgen_train.errors import UserError
 from musicgen_train.formats import load_lm, load_musicgen
 from recipes.finetune import finetune
+from recipes.finetuning.captions import read_captions
 from recipes.finetuning.run_folder import RunFolder
 from tests.recipes.finetuning_songs import base, settings, song, songs, t5_base
 
@@ -146,6 +148,29 @@ def test_before_is_not_made_again_for_another_training(again, capsys):
     assert (RUN / "samples/after/request.json").read_text() != after
 
 
+def test_other_clips_are_measured_again_though_the_training_is_the_same(again, capsys):
+    sampling = {"cfg_coef": 1.0, "top_k": 5, "temperature": 1.0}
+    again(prior_share=0.0, stage=["prior", "train", "samples", "evaluate"])
+    capsys.readouterr()
+    again(prior_share=0.0, sampling=sampling, stage=["prior", "samples", "evaluate"])
+    assert "[7/9] Measuring: again, for samples gave another result" in capsys.readouterr().out
+
+
+def test_a_half_written_model_of_a_killed_run_does_not_stay(again):
+    shutil.rmtree(RUN / "model")
+    (RUN / ".model.abc").mkdir()
+    again(stage=["export"])
+    assert (RUN / "model/config.json").is_file() and not (RUN / ".model.abc").exists()
+
+
+def test_clips_that_are_gone_are_made_again(again, capsys):
+    shutil.rmtree(RUN / "samples/after")
+    capsys.readouterr()
+    again(stage=["samples"])
+    assert "its result is gone" in capsys.readouterr().out
+    assert (RUN / "samples/after/style_000.flac").is_file()
+
+
 @pytest.mark.parametrize(
     "options",
     [
@@ -160,6 +185,34 @@ def test_any_base_goes_all_the_way(place, options):
     finetune(settings("songs", "other", name="mine"))
     assert (RUN / "report/index.html").is_file()
     assert load_musicgen(RUN / "model").audio_channels == (2 if options.get("stereo") else 1)
+
+
+def test_a_trigger_that_no_text_encoder_would_read_is_refused(place):
+    base(place / "other", text=False)
+    songs(place / "songs", 1)
+    with pytest.raises(UserError, match="base=other reads no text"):
+        finetune(settings("songs", "other", name="mine", trigger="my style"))
+
+
+def test_a_song_whose_name_is_no_text_is_fine_tuned_on(place):
+    first = song(place / "songs", "0")
+    os.rename(first, first.with_name("caf\udce9.flac"))
+    finetune(settings("songs", "base", name="mine", stage=STAGES[:3]))
+    (told,) = json.loads(RUN.status.read_text())["songs"]
+    assert told == {"song": "caf\\xe9.flac", "state": "prepared", "reason": ""}
+    assert list(read_captions(RUN.captions)) == ["caf\\xe9.flac"]
+
+
+def test_an_interrupted_preparation_is_stopped_and_has_not_failed(place, monkeypatch):
+    songs(place / "songs", 1)
+
+    def interrupted(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("data_prep.prepare.run_all", interrupted)
+    with pytest.raises(UserError, match="interrupted; run the same command to go on"):
+        finetune(settings("songs", "base", name="mine"))
+    assert json.loads(RUN.status.read_text())["state"] == "stopped"
 
 
 def test_one_song_is_measured_against_itself_and_that_is_said(place, capsys):
@@ -216,9 +269,13 @@ def test_a_wrong_base_is_one_line_before_anything_is_made(place, bad):
     [
         ({"train": {"optim": {"wd": 1}}}, r"optim\.wd"),
         ({"train": {"name": "other"}}, "train.name"),
+        ({"train": {"max_steps": 5}}, "train.max_steps"),
+        ({"train": {"data": {"path": "other"}}}, "train.data.path"),
+        ({"train": {"task": {"adapter": None}}}, "train.task.adapter"),
         ({"train": {"trainer": "ddp"}}, "one GPU"),
         ({"prior_share": 1e-5}, "prior_share"),
         ({"method": "lora", "targets": "ffn"}, "targets"),
+        ({"method": "lora", "targets": ["ffn.sideways"]}, "no matrix ffn.sideways"),
         ({"segment_duration": 2.0}, "segment_duration=2"),
         ({"preset": "gpu9"}, "preset=gpu9"),
         ({"stage": ["cook"]}, "stage=cook"),

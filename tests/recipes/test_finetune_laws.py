@@ -1,6 +1,8 @@
 """What a fine-tuning decides before it computes: names, captions, plans, records, refusals."""
 
+import errno
 import json
+import os
 from types import SimpleNamespace
 
 import pytest
@@ -13,6 +15,7 @@ from musicgen_train.errors import UserError
 from recipes.finetuning.captioning import held_out
 from recipes.finetuning.captions import (
     Caption,
+    compose,
     read_captions,
     updated,
     with_trigger,
@@ -75,6 +78,15 @@ def test_a_mistyped_key_is_told_with_the_one_that_was_meant():
     check_keys(["trigger=x", "train.a.b=1", "--help", "hydra.verbose=true"], ["trigger", "train"])
 
 
+def test_keys_within_a_key_and_words_without_a_value_are_told_too():
+    known = ["sampling", "sampling.top_k", "trigger"]
+    check_keys(["sampling.top_k=5"], known)
+    with pytest.raises(UserError, match=r"did you mean sampling\.top_k"):
+        check_keys(["sampling.top_p=0.9"], known)
+    with pytest.raises(UserError, match="trigger has no value"):
+        check_keys(["trigger"], known)
+
+
 @pytest.mark.parametrize("trigger", [None, "", "  ", ",."])
 def test_an_empty_trigger_is_none(trigger):
     assert checked_trigger(trigger) == ""
@@ -102,6 +114,8 @@ def test_a_run_is_called_after_its_folder_and_its_name_is_no_path(tmp_path):
         {"method": "magic"}, {"separator": "ears"}, {"steps": 0}, {"steps": "many"}, {"lr": -1},
         {"prior_share": 1.0}, {"prior_share": "a"}, {"metadata": "no.csv"},
         {"input_dir": None}, {"input_dir": "s3://a/b"}, {"input_dir": "nowhere"}, {"seed": True},
+        {"input_dir": "x" * 300}, {"seed": 2**31}, {"train": "x"}, {"exclude_tags": 5},
+        {"sampling": None}, {"sampling": {"top_k": 5}},
     ],
 )  # fmt: skip
 def test_settings_that_cannot_be_meant_are_one_line(songs_dir, change):
@@ -109,6 +123,19 @@ def test_settings_that_cannot_be_meant_are_one_line(songs_dir, change):
         settings(**{"input_dir": songs_dir, "base_dir": "x"} | change)
     message = str(told.value)
     assert "\n" not in message and str(next(iter(change.values()))) in f"{message} None"
+
+
+@pytest.mark.parametrize(("key", "value"), [("cfg_coef", "a"), ("top_k", -1), ("temperature", -1)])
+def test_what_nothing_can_be_generated_with_is_told_at_once(songs_dir, key, value):
+    sampling = {"cfg_coef": 3.0, "top_k": 250, "temperature": 1.0, key: value}
+    with pytest.raises(UserError, match=f"sampling: {key}"):
+        settings(songs_dir, "x", sampling=sampling)
+
+
+def test_a_name_that_is_no_text_is_refused_whatever_it_names(songs_dir):
+    for key in ("base", "metadata", "name"):
+        with pytest.raises(UserError, match=f"{key}=.*is not UTF-8"):
+            settings(songs_dir, "x", **{key: "a\udce9"})
 
 
 # Captions
@@ -126,6 +153,13 @@ def test_edited_captions_stay_and_others_follow_the_music(tmp_path):
     assert again["a.mp3"].edited and not again["b.mp3"].edited
 
 
+def test_an_edit_outlives_a_run_in_which_its_song_could_not_be_used(tmp_path):
+    edited = {"a.mp3": Caption("Slow folk", "Folk"), "b.mp3": Caption("Rock", "Rock")}
+    without = updated(edited, {"c.mp3": "Jazz"})
+    assert without == {"a.mp3": Caption("Slow folk", "Folk"), "c.mp3": Caption("Jazz", "Jazz")}
+    assert updated(without, {"a.mp3": "Folk"})["a.mp3"].text == "Slow folk"
+
+
 def test_an_edit_that_is_taken_back_is_none():
     assert not Caption("Folk", "Folk").edited
 
@@ -141,11 +175,25 @@ def test_a_spoilt_line_is_named_by_its_number(tmp_path, line):
         read_captions(path)
 
 
+def test_a_caption_that_is_composed_can_be_read_again(tmp_path):
+    path, told = tmp_path / "captions.jsonl", {"description": "very long " * 300}
+    captions = updated({}, {"a.mp3": compose(told)})
+    write_captions(path, captions, "")
+    assert read_captions(path) == captions
+
+
+def test_an_editor_may_put_a_mark_in_front(tmp_path):
+    path = tmp_path / "captions.jsonl"
+    path.write_text('{"song": "a", "caption": "x"}\r\n', encoding="utf-8-sig")
+    assert read_captions(path)["a"].text == "x"
+
+
 def test_the_trigger_stands_before_every_caption_once():
     assert with_trigger("my style", "Folk") == "my style, Folk"
     assert with_trigger("my style", "") == "my style"
     assert with_trigger("", "Folk") == "Folk"
     assert with_trigger("My style", "my style, Folk") == "my style, Folk"
+    assert with_trigger("art", "Artful folk") == "art, Artful folk"  # which is another word
 
 
 def test_every_text_that_training_sees_begins_with_the_trigger():
@@ -322,6 +370,15 @@ def test_an_interrupted_stage_goes_on_but_not_with_other_settings(steps, capsys)
     assert steps.go() == ["b", "c"] and left.read_text() == ""
 
 
+def test_what_a_killed_run_finished_and_did_not_record_is_in_nobodys_way(steps):
+    steps.go()
+    record = RunFolder("r").record("b")
+    write_json(record, {**json.loads(record.read_text()), "finished": False})
+    made, found = RunFolder("r") / "made_b", []
+    run, steps.run = steps.run, lambda name, work: (found.append(made.exists()), run(name, work))[1]
+    assert steps.go() == ["b"] and found == [False] and made.exists()
+
+
 def test_results_without_their_record_are_not_trusted(steps):
     steps.go()
     RunFolder("r").record("b").unlink()
@@ -363,6 +420,22 @@ def test_a_run_inside_its_songs_is_refused_and_leaves_nothing(songs_dir, monkeyp
     with pytest.raises(UserError, match="would lie in input_dir"), claimed(RunFolder("r"), "."):
         pass
     assert not list(songs_dir.iterdir())
+
+
+@pytest.mark.parametrize("closed", ["runs", "runs/r"])
+def test_a_run_that_may_not_be_looked_at_is_one_line(songs_dir, monkeypatch, closed):
+    real = os.stat
+
+    def stat(path, *arguments, **options):
+        if str(path).startswith(f"{closed}/"):
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return real(path, *arguments, **options)
+
+    RunFolder("r").path.mkdir(parents=True)
+    monkeypatch.setattr(os, "stat", stat)
+    refused = pytest.raises(UserError, match=f"{closed}/.*: Permission denied")
+    with refused, claimed(RunFolder("r"), str(songs_dir)):
+        pass
 
 
 def test_two_commands_never_work_on_one_run(songs_dir):
