@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Fine-tune the tiny base that ships on twenty songs of a style that it has never heard, with the
 # very command that one would use for songs of one's own. `make demo` calls this.
-# Hardware: 2 CPU cores, 6 GB of memory, 1 GB of disk. Time: about MINUTES minutes. No download.
+# Hardware: 2 CPU cores, 6 GB of memory, 1 GB of disk. Time: about 5 minutes. No download.
 # What is done is not done again, and what was interrupted goes on: run it again at any time.
 set -euo pipefail
 cd "$(dirname "$0")/.."

@@ -15,6 +15,7 @@ README = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"```(bash|python)\n(.*?)```", README, flags=re.DOTALL)
 # As written a training takes minutes to hours: here it takes two steps of the same kind.
 SHORT = {
+    "recipes/finetune.py": "separator=none steps=2 batch_size=2 clips=2 prior_clips=4 shown=1",
     "train.py": "trainer.limit_val_batches=1 num_threads=1 data.batch_size=2",
     "name=my_codec": "max_steps=2 schedule.warmup_steps=0 task.kmeans_batches=20 "
     "task.warmup_steps=1 task.adversary.start_step=1",
@@ -27,7 +28,7 @@ SHORT = {
 def clone(tmp_path_factory):
     """A directory that looks like a clone, with a folder of songs in it."""
     root = tmp_path_factory.mktemp("clone")
-    for name in ("train.py", "evaluate.py", "conf", "data_prep", "musicgen_train"):
+    for name in ("train.py", "evaluate.py", "conf", "data_prep", "musicgen_train", "recipes"):
         (root / name).symlink_to(ROOT / name)
     for artist in ("ada", "bo", "cy", "dee", "eve"):
         write_song(root / "my_songs", artist, "one", 25.0)

@@ -35,6 +35,7 @@ class Base:
     codec: CodecFacts
     chroma: dict[str, Any] | None  # configuration of what hears melodies
     max_duration: float  # seconds of its window
+    licence: str | None  # which what is made of it inherits; None if it says none
     _model: MusicGen | None
 
     @property
@@ -55,6 +56,8 @@ def load_base(name: str) -> Base:
     """Load any MusicGen; what is none is refused in one line."""
     from musicgen_train.evaluation.sampling import Parts
     from musicgen_train.formats import load_musicgen
+    from musicgen_train.formats.models import locate
+    from musicgen_train.formats.provenance import read_provenance
 
     try:
         model = load_musicgen(name)
@@ -66,9 +69,10 @@ def load_base(name: str) -> Base:
         codec.identity(), codec.sample_rate, float(codec.frame_rate), codec.channels, size(codec)
     )
     chroma = None if model.chroma is None else model.chroma.config
+    licence = read_provenance(locate(name).path).licence
     return Base(
         name, parts.identity, size(model.lm), model.lm.config, facts, chroma, model.max_duration,
-        model,
+        licence, model,
     )  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,12 +21,13 @@ def settings_of(work: Work) -> dict[str, Any]:
 def run(work: Work) -> dict[str, Any]:
     work.base.release()
     source, refused = work.run / "training/model", ""
-    write_layout(source, work.run / "model", "native")
+    licence = ["--licence", work.base.licence] if work.base.licence else []
+    write_layout(source, work.run / "model", "native", licence)
     # transformers has no layout for a melody that is added to the steps: its texts alone, then.
     summed = work.base.chroma is not None and work.base.lm["fuse_chroma"] == "sum"
     more = ["--without-melody"] if summed else []
     try:
-        write_layout(source, work.run / "transformers", "transformers", more)
+        write_layout(source, work.run / "transformers", "transformers", [*licence, *more])
     except UserError as error:
         refused = str(error)
         print(f"not written for transformers: {refused}")
@@ -42,7 +44,7 @@ def write_layout(source: Path, target: Path, layout: str, more: Sequence[str] = 
     from musicgen_train import export
 
     words = [str(source), str(target), "--format", layout, *more]
-    show(f"python -m musicgen_train.export {' '.join(words)}")
+    show(f"python -m musicgen_train.export {shlex.join(words)}")
     arguments = export.parser().parse_args(words)
     remove(target)
     for unfinished in target.parent.glob(f".{target.name}.*"):  # of a run that was killed

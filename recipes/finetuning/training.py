@@ -32,7 +32,7 @@ def settings_of(work: Work) -> dict[str, Any]:
     shape = {name: getattr(plan, name) for name in (
         "batch_size", "accumulate", "steps", "warmup_steps", "lr", "precision", "recompute",
     )}  # fmt: skip
-    adapter = None if work.settings.method == "full" else adapter_of(work.settings, plan)
+    adapter = None if work.settings.method == "full" else adapter_of(work.settings, plan, work.base)
     return {
         "base": work.base.identity,
         "method": work.settings.method,
@@ -91,7 +91,7 @@ def check_training(settings: Settings, plan: Plan, base: Base) -> None:
     if settings.train:
         composed(["experiment=[finetune]", *hydra_words(extra(settings.train))])
     if settings.method != "full":
-        adapter_training(adapter_of(settings, plan))
+        adapter_training(adapter_of(settings, plan, base))
         check_adaptable(base.model.lm, kind=settings.method, targets=settings.targets)
 
 
@@ -131,7 +131,7 @@ def experiment(work: Work, plan: Plan) -> dict[str, Any]:
         "recompute": plan.recompute,
     }  # fmt: skip
     if settings.method != "full":
-        task["adapter"] = adapter_of(work.settings, plan)
+        task["adapter"] = adapter_of(work.settings, plan, work.base)
     return {
         "defaults": [{"override /trainer": "gpu" if on_gpu else "cpu"}],
         "name": f"{settings.name}/training",
@@ -158,13 +158,14 @@ def experiment(work: Work, plan: Plan) -> dict[str, Any]:
     }
 
 
-def adapter_of(settings: Settings, plan: Plan) -> dict[str, Any]:
+def adapter_of(settings: Settings, plan: Plan, base: Base) -> dict[str, Any]:
     """The settings task.adapter."""
     chosen = {
         "kind": settings.method, "rank": plan.rank, "alpha": plan.alpha,
         "dropout": settings.adapter_dropout,
     }  # fmt: skip
     chosen |= {"trigger": settings.trigger} if settings.trigger else {}
+    chosen |= {"licence": base.licence} if base.licence else {}
     return chosen | ({"targets": settings.targets} if settings.targets is not None else {})
 
 

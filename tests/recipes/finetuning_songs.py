@@ -40,7 +40,7 @@ def songs(folder, n=3, **options):
 
 def base(folder, **options):
     """A MusicGen whose window is 1 s, at 1.6 kHz."""
-    save_musicgen(tiny(**options), folder)
+    save_musicgen(tiny(**options), folder, licence="cc-by-nc-4.0")
     return folder
 
 

@@ -77,6 +77,11 @@ def test_one_command_makes_everything(finished, monkeypatch):
     assert not list(RUN.path.glob(".*.partial")) and not list(RUN.path.rglob("*.part"))
 
 
+def test_what_is_made_of_a_base_inherits_its_licence(finished):
+    for file in ("model/config.json", "adapter/adapter.json"):
+        assert json.loads((finished / RUN.path / file).read_text())["licence"] == "cc-by-nc-4.0"
+
+
 def test_training_reads_the_trigger_and_the_bases_own_music_does_not(finished):
     run = finished / "runs/mine"
     for _, text, row in texts(run / "codes"):
