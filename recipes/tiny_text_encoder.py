@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-from data_prep.demo.describe import describe, keywords
+from data_prep.demo.corpus import sidecar
 from data_prep.demo.plan import plan_track
 from musicgen_train.conditioning.merging import merge_metadata
 
@@ -26,15 +26,7 @@ def texts() -> Iterator[str]:
     """Descriptions, and descriptions with metadata, as training draws them."""
     for index in range(N_TRACKS):
         plan = plan_track(SEED, index)
-        metadata = {
-            "description": describe(plan),
-            "genre": plan.style.name,
-            "moods": list(plan.moods),
-            "instrument": plan.lead,
-            "keywords": keywords(plan),
-            "bpm": plan.bpm,
-            "key": plan.key.label,
-        }
+        metadata = sidecar(plan, 0.0, {})
         rng = torch.Generator().manual_seed(index)
         yield metadata["description"]
         yield merge_metadata(metadata, rng, merge_p=1.0, drop_description_p=1.0, keep_field_p=1.0)

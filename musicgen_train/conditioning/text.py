@@ -8,6 +8,8 @@ import json
 import re
 import zlib
 from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -227,6 +229,20 @@ def _has_shards(index: Path) -> bool:
         return False
 
 
+@contextmanager
+def _without_bars() -> Iterator[None]:
+    """Without transformers' bar, which a file on disk is too quick for."""
+    from transformers.utils import logging
+
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
+
+
 def _load(folder: Path, name: str) -> tuple[Any, Any]:
     from transformers import AutoConfig, AutoTokenizer, T5EncoderModel
 
@@ -250,9 +266,10 @@ def _load(folder: Path, name: str) -> tuple[Any, Any]:
             f"text encoder {name!r} has {config.vocab_size} tokens, but its tokenizer gives the "
             f"id {highest}: copy the tokenizer again"
         )
-    t5, info = cls.from_pretrained(
-        folder, local_files_only=True, dtype=torch.float32, output_loading_info=True, **options
-    )
+    with _without_bars():
+        t5, info = cls.from_pretrained(
+            folder, local_files_only=True, dtype=torch.float32, output_loading_info=True, **options
+        )
     if info["missing_keys"]:
         raise UserError(
             f"text encoder {name!r} lacks the weight {min(info['missing_keys'])}: copy the "
