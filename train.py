@@ -143,6 +143,8 @@ def check_parts(cfg: DictConfig, config: Any) -> None:
             raise UserError(f"trainer.{name}={cfg.trainer[name]}: use more than 0")
     if cfg.task.get("adapter") is not None and not cfg.init_from:
         raise UserError("task.adapter is of a model: give init_from=… (small, a folder, …) too")
+    if cfg.task.get("decoder_only") and not cfg.init_from:
+        raise UserError("task.decoder_only keeps a codec's codes: give init_from=… (a folder) too")
     codec = config["codec"].get("mono", config["codec"])  # a stereo codec is a mono one
     shape = {name: value for name, value in codec.items() if name != "_target_"}
     check_codec_config(shape, CONF / "codec", {})

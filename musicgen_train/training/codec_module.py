@@ -37,7 +37,8 @@ class CodecModule(L.LightningModule):
     `kmeans_batches` batches starts the codebooks: one batch is too few vectors for a large
     codebook, and untrained latents collapse it. Validation and export use the exponential average
     of the weights, if `ema_decay` is given. Steps are the codec's: those of the discriminator are
-    not counted. n ranks train as one does on their batches joined.
+    not counted. n ranks train as one does on their batches joined. With `decoder_only`, encoder and
+    codebooks stay as they are: audio keeps its codes, and only sounds better.
     """
 
     def __init__(
@@ -53,6 +54,7 @@ class CodecModule(L.LightningModule):
         kmeans_batches: int = 1,
         balancer_decay: float = 0.999,
         ema_decay: float | None = 0.99,
+        decoder_only: bool = False,
     ):
         super().__init__()
         check_weights("task.weights", weights)
@@ -61,8 +63,17 @@ class CodecModule(L.LightningModule):
                 f"task has warmup_steps {warmup_steps} and kmeans_batches {kmeans_batches}: "
                 "use at least 0 and 1"
             )
+        if decoder_only and warmup_steps:
+            raise UserError(
+                f"task.decoder_only keeps the codebooks, which task.warmup_steps={warmup_steps} "
+                "would start anew: use task.warmup_steps=0"
+            )
         self.automatic_optimization = False  # two optimizers that take turns
         self.codec = codec
+        self.decoder_only = decoder_only
+        if decoder_only:
+            codec.requires_grad_(False)
+            codec.decoder.requires_grad_(True)
         self.adversary = adversary
         self.optimizer = optimizer
         self.schedule = schedule
@@ -129,6 +140,8 @@ class CodecModule(L.LightningModule):
 
     def training_step(self, batch: AudioBatch, batch_idx: int) -> None:
         step = self.global_step
+        # In training its codebooks move, and dropout leaves some of them out.
+        self.codec.quantizer.train(not self.decoder_only)
         output = self.codec(batch.wav, quantize=step >= self.warmup_steps)
         losses = self.reconstruction_losses(output.wav, batch.wav)
         if self.adversary is not None and self.adversary.active(step):
@@ -146,7 +159,9 @@ class CodecModule(L.LightningModule):
             return {name: loss(estimate, wav) for name, loss in self.losses.items()}
 
     def _train_codec(self, balanced: Balanced, output: Reconstruction) -> None:
-        loss = balanced.loss + self.commitment * output.commitment
+        loss = balanced.loss
+        if not self.decoder_only:
+            loss = loss + self.commitment * output.commitment
         optimizer = _as_list(self.optimizers())[0]
         optimizer.zero_grad()
         self.manual_backward(loss)
@@ -228,7 +243,8 @@ class CodecModule(L.LightningModule):
             self.log(f"valid/perplexity_q{k}", effective.float(), sync_dist=True)
 
     def configure_optimizers(self) -> Any:
-        optimizers = [self.optimizer(self.codec.parameters())]
+        trained = self.codec.decoder if self.decoder_only else self.codec
+        optimizers = [self.optimizer(trained.parameters())]
         if self.adversary is not None:
             optimizers.append(self.adversary.optimizer(self.adversary.discriminator.parameters()))
         if self.schedule is None:

@@ -204,6 +204,25 @@ def test_codebooks_from_elsewhere_start_anew_after_a_warm_up(datasets):
         assert torch.allclose(started, given[name], atol=1e-3) != anew
 
 
+@pytest.mark.parametrize("dropout", [False, True])
+def test_a_decoder_that_is_trained_alone_leaves_all_codes_as_they_are(datasets, dropout):
+    given = load_codec(datasets["codec"])
+    before = given.state_dict()
+    run_dir = fit(
+        config(
+            "codec_tiny", datasets, "max_steps=3", f"init_from={datasets['codec']}",
+            "codec.lstm=0", "task.decoder_only=true", "task.warmup_steps=0", "optim.lr=0.1",
+            f"codec.quantizer_dropout={str(dropout).lower()}",
+        )
+    )  # fmt: skip
+    trained = load_codec(run_dir / "model")
+    moved = {name for name, x in trained.state_dict().items() if not torch.equal(x, before[name])}
+    assert moved and not {name for name in moved if not name.startswith("decoder.")}
+    wav = torch.rand(2, given.channels, given.sample_rate, generator=torch.manual_seed(0)) - 0.5
+    assert torch.equal(trained.encode(wav), given.encode(wav))
+    assert not torch.equal(trained.decode(given.encode(wav)), given.decode(given.encode(wav)))
+
+
 def test_init_from_reaches_what_is_exported(datasets):
     cfg = config("codec_tiny", datasets, "max_steps=0", f"init_from={datasets['codec']}")
     exported = load_codec(fit(cfg) / "model").state_dict()
@@ -244,6 +263,7 @@ def test_what_is_validated_is_the_average(datasets):
         ("task.adversary.discriminator.filters=0", "a discriminator of 0 filters"),
         ("task.kmeans_batches=0", "use at least 0 and 1"),
         ("task.warmup_steps=-1", "use at least 0 and 1"),
+        ("task.decoder_only=true", "keeps a codec's codes: give init_from"),
         ("codec.card=0", "card is 0, but should be a whole number from 1"),
         ("codec.norm=foo", "unknown norm 'foo'"),
         ("optim.lr=-1", "Invalid learning rate: -1"),
