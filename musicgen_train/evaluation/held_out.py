@@ -16,6 +16,8 @@ from musicgen_train.data.segments import BadSample, SegmentReader
 from musicgen_train.data.shards import ShardReader
 from musicgen_train.errors import UserError
 
+GOLDEN = (5**0.5 - 1) / 2
+
 
 class Segment(NamedTuple):
     """One held-out piece of real music with what is known about it; its sound stays on disk."""
@@ -57,7 +59,8 @@ def read_held_out(
     """At most `n_clips` segments of `duration` seconds for each set.
 
     A later split is used only where the earlier ones have fewer than 2 `n_clips` segments. Tracks
-    are dealt out alternately in order of genre and instrument, so both sets hold the same mixture.
+    are dealt out alternately in order of genre and instrument, so both sets hold the same mixture,
+    and taken from everywhere in that order: also the first few are of all kinds.
     """
     index, rows, used = find_held_out(dataset, 2 * n_clips, duration, splits)
     reader = SegmentReader(ShardReader(index), "audio", duration)
@@ -75,7 +78,7 @@ def read_held_out(
         )
     ordered = sorted(tracks, key=lambda t: _mixture_key(tracks[t][0]))
     prompts, others = (
-        deal([tracks[name] for name in ordered[side::2]], n_clips) for side in (0, 1)
+        deal([tracks[name] for name in spread(ordered[side::2])], n_clips) for side in (0, 1)
     )
     if min(len(prompts), len(others)) < 2:
         raise UserError(
@@ -142,6 +145,13 @@ def read_segment(reader: SegmentReader, row: int) -> Segment:
         return reader.read(row, 0.0).content
 
     return Segment(sample.key, track, sample.metadata, sample.chroma, read)
+
+
+def spread(names: Sequence[str]) -> list[str]:
+    """The same names, so ordered that the first few come from all over the sequence."""
+    # Multiples of the golden ratio, modulo 1: those below any bound leave gaps of about one size.
+    places = sorted(range(len(names)), key=lambda i: i * GOLDEN % 1)
+    return [names[i] for i in places]
 
 
 def deal(tracks: Sequence[list[Segment]], n: int) -> list[Segment]:

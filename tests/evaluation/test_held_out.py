@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from musicgen_train.errors import UserError
-from musicgen_train.evaluation.held_out import Segment, deal, read_held_out
+from musicgen_train.evaluation.held_out import Segment, deal, read_held_out, spread
 from tests.evaluation.small_evaluation import RATE, SECONDS, write_dataset
 
 
@@ -14,6 +14,23 @@ def test_the_two_sets_share_no_track_and_hold_the_same_mixture(tmp_path):
     assert len(prompts) == len(others) == 4 and not prompts & others
     for side in held_out[:2]:
         assert sorted(s.label("genre") for s in side) == ["folk", "folk", "jazz", "jazz"]
+
+
+def test_a_few_of_many_are_of_all_kinds(tmp_path):
+    held_out = read_held_out(write_dataset(tmp_path / "data", 16), n_clips=4, duration=SECONDS)
+    for side in held_out[:2]:
+        assert {s.label("genre") for s in side} == {"folk", "jazz"}
+
+
+@pytest.mark.parametrize(("n_all", "n"), [(240, 96), (480, 48), (480, 4), (37, 7), (3, 2)])
+def test_any_first_few_are_spread_over_all(n_all, n):
+    names = [f"{i:03d}" for i in range(n_all)]
+    spread_out = spread(names)
+    assert sorted(spread_out) == names
+    first = sorted(map(int, spread_out[:n]))
+    # In each of the quarters of the sequence about a quarter of them.
+    counts = [sum(4 * i // n_all == quarter for i in first) for quarter in range(4)]
+    assert max(counts) - min(counts) <= 2 and first[-1] - first[0] >= n_all / 2
 
 
 def test_reading_twice_gives_the_same_segments(tmp_path):
