@@ -5,7 +5,8 @@ python recipes/finetune.py input_dir=my_songs base=small [trigger="my style"] [k
 Everything lies in runs/NAME, named after the folder: vocal-free segments, captions.jsonl to edit,
 codes, the training, clips from before and after, the merged model, the adapter, and
 report/index.html. Run it again at any time: what is done and unchanged is skipped, what was
-interrupted goes on. stage=captions, or a list of stages, does only that.
+interrupted goes on. stage=captions, or a list of stages, does only that; estimate=true only says
+what it would take.
 
 Stages: prepare, tokenize, captions, prior, train, samples, evaluate, export, report.
 Keys: conf/finetune.yaml. Hardware: 2 CPU cores for base=tiny, a GPU from 8 GB on for base=small.
@@ -56,10 +57,11 @@ def finetune(settings: Settings) -> None:
     check_stages(stages, settings.stage)
     run = RunFolder(settings.name)
     with exiting_on_sigterm(), claimed(run, settings.input_dir):
-        status = Status(run.status, settings.name)
+        status = Status(run.estimate if settings.estimate else run.status, settings.name)
         try:
             work = begin(settings, run, status, stages)
-            follow(work, stages)
+            if not settings.estimate:
+                follow(work, stages)
         except UserError as error:
             # The preparation tells an interruption in a line of its own.
             stopped = isinstance(error.__context__, KeyboardInterrupt)
@@ -97,7 +99,7 @@ def begin(settings: Settings, run: RunFolder, status: Status, stages: list[Stage
     """Look at songs, base and device, and tell what will be done and how long it may take."""
     from recipes.finetuning.base import load_base
     from recipes.finetuning.estimate import Amounts, estimate, words
-    from recipes.finetuning.plan import choose_preset, make_plan
+    from recipes.finetuning.plan import choose_preset, facts, make_plan
     from recipes.finetuning.preparing import song_states
     from recipes.finetuning.presets import GB, find_device
     from recipes.finetuning.songs import choose_separator, look_at
@@ -116,7 +118,9 @@ def begin(settings: Settings, run: RunFolder, status: Status, stages: list[Stage
     expected = estimate(Amounts(songs.seconds, separator, workers), base, plan, device)
     chosen = settings.stage or tuple(stage.name for stage in stages)
     expected = {name: spent for name, spent in expected.items() if name in chosen}
-    status.plan([(s.name, s.title) for s in stages if s.name in chosen], expected)
+    named = [(s.name, s.title) for s in stages if s.name in chosen]
+    told = facts(songs, separator, base, settings.method, device, plan)
+    status.plan(named, expected, told)
     there = "" if device.memory is None else f" of {device.memory / GB:.1f} GB"
     print(
         f"{songs.one_line}, separator={separator}\n"

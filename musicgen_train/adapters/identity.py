@@ -54,14 +54,19 @@ class BaseIdentity(NamedTuple):
 
 def identity_of(lm: LanguageModel) -> BaseIdentity:
     """The identity of a language model whose weights are its own: not rounded, nothing merged."""
+    state = {name: tensor.detach().flatten() for name, tensor in lm.state_dict().items()}
+    picked = torch.stack([_picked(tensor) for tensor in state.values()]).tolist()
+    return BaseIdentity(shape_of(lm), dict(zip(state, picked, strict=True)))
+
+
+def shape_of(lm: LanguageModel) -> dict[str, Any]:
+    """The part of the identity that a model on the meta device has, too."""
     shape = {name: lm.config[name] for name in _SHAPE}
     shape["delays"] = list(lm.delays)
     for condition in ("text", "chroma"):  # where a condition enters, if there is one
         if lm.config[f"{condition}_dim"]:
             shape[f"fuse_{condition}"] = lm.config[f"fuse_{condition}"]
-    state = {name: tensor.detach().flatten() for name, tensor in lm.state_dict().items()}
-    picked = torch.stack([_picked(tensor) for tensor in state.values()]).tolist()
-    return BaseIdentity(shape, dict(zip(state, picked, strict=True)))
+    return shape
 
 
 def describe_identity(identity: BaseIdentity) -> dict[str, Any]:
@@ -96,9 +101,12 @@ def check_base(wanted: BaseIdentity, wanted_name: str, base: BaseIdentity, sourc
 
 
 def _picked(flat: Tensor) -> Tensor:
-    """Values at places scattered over a tensor: multiples of the golden ratio, modulo 1."""
-    places = [((2 * i + 1) * 2654435769 % 2**32) * len(flat) >> 32 for i in range(_SAMPLES)]
-    return flat[torch.tensor(places, device=flat.device)].float()
+    return flat[torch.tensor(sampled_places(len(flat)), device=flat.device)].float()
+
+
+def sampled_places(n_values: int) -> list[int]:
+    """Where a tensor of so many values is sampled: multiples of the golden ratio, modulo 1."""
+    return [((2 * i + 1) * 2654435769 % 2**32) * n_values >> 32 for i in range(_SAMPLES)]
 
 
 def _close(a: float, b: float) -> bool:

@@ -161,6 +161,20 @@ def audio_write(
     return path
 
 
+def write_with_comment(
+    path: Path, wav: Tensor, sample_rate: int, format: str, comment: str
+) -> Path:
+    """Write a [C, N] wav in [-1, 1] as it is, with a text embedded; return the path.
+
+    The text may have 48 kB in wav, and only ASCII in mp3.
+    """
+    wav = _checked(wav)
+    check_format(format, sample_rate, len(wav))
+    with writing(path), replacing(path) as temporary:
+        _encode(temporary, wav, sample_rate, format, 320, None, comment)
+    return path
+
+
 def check_format(format: str, sample_rate: int, channels: int) -> None:
     """Refuse a format that is unknown, or cannot hold audio of this rate and these channels."""
     if format not in _SUBTYPES:
@@ -192,6 +206,7 @@ def _encode(
     format: str,
     mp3_rate: int,
     ogg_rate: int | None,
+    comment: str | None = None,
 ) -> None:
     container, subtype = _SUBTYPES[format]
     options: dict[str, Any] = {}
@@ -209,5 +224,7 @@ def _encode(
     with soundfile.SoundFile(
         target, "w", sample_rate, samples.shape[1], subtype, format=container, **options
     ) as file:
+        if comment is not None:
+            file.comment = comment
         for begin in range(0, len(samples), _BLOCK):
             file.write(samples[begin : begin + _BLOCK])

@@ -44,6 +44,11 @@ class RunFolder:
         """What is going on, for programs."""
         return self.path / "status.json"
 
+    @property
+    def estimate(self) -> Path:
+        """The same of a look at what a run would take."""
+        return self.path / "estimate.json"
+
     def record(self, stage: str) -> Path:
         """What a stage was done with."""
         return self.path / "stages" / f"{stage}.json"

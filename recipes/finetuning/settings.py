@@ -29,6 +29,7 @@ class Settings:
     name: str
     method: str
     stage: tuple[str, ...]  # empty: all
+    estimate: bool
     preset: str | None
     device: str | None
     num_workers: int | None
@@ -90,7 +91,14 @@ def checked_trigger(trigger: Any) -> str:
             f"trigger: has {len(text)} characters; a few words are enough, {LONGEST_TRIGGER} the "
             "most"
         )
+    if is_configuration(text):
+        raise UserError(f"trigger: {text} means something else to a configuration; use other words")
     return text
+
+
+def is_configuration(text: str) -> bool:
+    """Whether no configuration can hold a text as it stands: OmegaConf reads it anew each time."""
+    return "${" in text or text == "???"
 
 
 def checked_name(name: Any, input_dir: str) -> str:
@@ -156,6 +164,8 @@ def _check_choices(settings: Settings) -> None:
 
 
 def _check_kinds(settings: Settings) -> None:
+    if not isinstance(settings.estimate, bool):
+        raise UserError(f"estimate={settings.estimate}: give true or false")
     if not isinstance(settings.train, dict):
         raise UserError(f"train={settings.train}: give train.KEY=VALUE with a key of train.py")
     words = settings.exclude_tags

@@ -2,7 +2,8 @@
 
 {"name", "state": running | done | failed | stopped, "pid", "message", "stage", "progress": 0 to 1,
  "note", "eta": seconds or null, "stages": [{"name", "title", "state", "seconds"}],
- "songs": [{"song", "state", "reason"}], "estimate": {stage: seconds}, "updated": Unix time}
+ "songs": [{"song", "state", "reason"}], "estimate": {stage: seconds}, "plan": {songs, memory, …},
+ "updated": Unix time}
 """
 
 import os
@@ -25,16 +26,22 @@ class Status:
         self.content: dict[str, Any] = {
             "name": name, "state": "running", "pid": os.getpid(), "message": "", "stage": None,
             "progress": 0.0, "note": "", "eta": None, "stages": [], "songs": [], "estimate": {},
+            "plan": {},
         }  # fmt: skip
         self._began = self._written = 0.0
 
-    def plan(self, stages: Sequence[tuple[str, str]], estimate: Mapping[str, float]) -> None:
-        """Name the stages of the run, and how long each may take."""
+    def plan(
+        self,
+        stages: Sequence[tuple[str, str]],
+        estimate: Mapping[str, float],
+        facts: Mapping[str, Any],
+    ) -> None:
+        """Name the stages of the run, how long each may take, and what was found and chosen."""
         self.content["stages"] = [
             {"name": name, "title": title, "state": "waiting", "seconds": None}
             for name, title in stages
         ]
-        self.content["estimate"] = dict(estimate)
+        self.content |= {"estimate": dict(estimate), "plan": dict(facts)}
         self._write()
 
     def stage(self, name: str, state: str, seconds: float | None = None) -> None:

@@ -14,12 +14,16 @@ from recipes.finetuning.base import Base, training_parts
 from recipes.finetuning.command_line import quoted
 from recipes.finetuning.commands import as_word, show
 from recipes.finetuning.plan import Plan
-from recipes.finetuning.run_folder import write_text
-from recipes.finetuning.settings import Settings
+from recipes.finetuning.prompts import captions_of
+from recipes.finetuning.run_folder import write_json, write_text
+from recipes.finetuning.settings import Settings, is_configuration
 from recipes.finetuning.stage import Stage, Work
 
 ROOT = Path(__file__).resolve().parents[2]
 EXPERIMENT = "conf/experiment/run.yaml"  # in the run's folder
+TEXTS = "training_texts.json"  # of what is listened to while it trains
+LISTENED = 4  # texts on a GPU; one on a CPU
+SLOW = 5e7  # parameters of a model that takes minutes for a clip on a CPU
 OWN = (
     "name", "experiment", "resume", "init_from", "codec_path", "seed", "max_steps", "codec",
     "model", "data.path", "task.name", "task.adapter", "callbacks.status",
@@ -47,6 +51,7 @@ def settings_of(work: Work) -> dict[str, Any]:
 def run(work: Work) -> dict[str, Any]:
     plan = work.plan()
     write_experiment(work, plan)
+    write_json(work.run / TEXTS, {"texts": sample_texts(work)})
     conf, more = work.run / "conf", extra(work.settings.train)
     words = [as_word(name, value) for name, value in more.items()]
     command = f"python train.py --config-dir {conf} experiment=[finetune,run] resume=auto"
@@ -125,6 +130,8 @@ def experiment(work: Work, plan: Plan) -> dict[str, Any]:
     if plan.prior_clips:
         sources[str(run / "prior")] = settings.prior_share
     on_gpu = work.device.kind == "cuda"
+    texts = sample_texts(work)
+    listening = {"every_n_steps": max(1, plan.steps // 4), "prompts": texts} if texts else None
     parts = training_parts(work.base)
     task: dict[str, Any] = {
         "name": settings.name, "max_duration": work.base.max_duration,
@@ -152,10 +159,22 @@ def experiment(work: Work, plan: Plan) -> dict[str, Any]:
         },
         "callbacks": {
             "checkpoint": {"every_n_train_steps": max(10, plan.steps // 12)},
-            "samples": {"every_n_steps": max(1, plan.steps // 4)} if on_gpu else None,
+            "samples": listening,
             "status": {"path": str(run.status)},
         },
     }
+
+
+def sample_texts(work: Work) -> list[str]:
+    """What the model is asked for while it trains: captions, of songs that it does not see first.
+
+    None where a clip would take longer than it tells. They go through the configuration.
+    """
+    if work.device.kind == "cpu" and work.base.n_parameters > SLOW:
+        return []
+    songs = captions_of(work.run / "codes", work.results["captions"]["held_out"])
+    texts = list(dict.fromkeys(text for _, text, _ in songs if not is_configuration(text)))
+    return texts[: LISTENED if work.device.kind == "cuda" else 1]
 
 
 def adapter_of(settings: Settings, plan: Plan, base: Base) -> dict[str, Any]:

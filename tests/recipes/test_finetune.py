@@ -77,6 +77,25 @@ def test_one_command_makes_everything(finished, monkeypatch):
     assert not list(RUN.path.glob(".*.partial")) and not list(RUN.path.rglob("*.part"))
 
 
+def test_an_estimate_says_what_it_would_take_and_begins_nothing(place):
+    songs(place / "songs")
+    finetune(settings("songs", "base", name="mine", estimate=True))
+    told = json.loads(RUN.estimate.read_text())
+    assert told["state"] == "done" and len(told["estimate"]) == 9
+    plan = told["plan"]
+    assert (plan["songs"], plan["music_seconds"], plan["steps"]) == (3, 12.0, 4)
+    assert plan["memory"] > 1e9 and plan["segment_duration"] == 1.0
+    assert sorted(path.name for path in RUN.path.iterdir()) == ["estimate.json", "finetune.json"]
+
+
+def test_music_of_a_caption_is_heard_at_each_quarter_of_the_training(finished):
+    run = finished / "runs/mine"
+    [text] = json.loads((run / "training_texts.json").read_text())["texts"]
+    assert text.startswith("my style, ")
+    clips = {path.parent.name for path in run.glob("training/samples/step_*/prompt_0.flac")}
+    assert clips == {f"step_{step}" for step in (1, 2, 3, 4)}
+
+
 def test_what_is_made_of_a_base_inherits_its_licence(finished):
     for file in ("model/config.json", "adapter/adapter.json"):
         assert json.loads((finished / RUN.path / file).read_text())["licence"] == "cc-by-nc-4.0"

@@ -294,7 +294,7 @@ def test_a_base_that_cannot_fit_is_refused_with_what_would(asked):
 
 def test_no_share_of_the_bases_music_means_no_clips(asked):
     assert make_plan(asked(prior_share=0.0), small_base(), CPU, 50).prior_clips == 0
-    assert make_plan(asked(), small_base(), CPU, 50).prior_clips == 50
+    assert make_plan(asked(), small_base(), CPU, 50).prior_clips == 144
 
 
 # Stages
@@ -455,7 +455,7 @@ def test_a_full_disk_is_one_line(songs_dir):
 
 def test_a_run_that_ends_tells_how_far_its_training_came(songs_dir):
     status = Status(RunFolder("r").status, "r")
-    status.plan([("train", "Training")], {"train": 9.0})
+    status.plan([("train", "Training")], {"train": 9.0}, {"songs": 3})
     status.stage("train", "running")
     training = Status(RunFolder("r").status, "r")
     training.content |= json.loads(RunFolder("r").status.read_text())

@@ -25,11 +25,12 @@ class Run:
     """One evaluation under the name that its column has.
 
     Clips of a codec are known by their files, for they are numbered by how bad they are.
+    results: what metrics.json in the folder holds, if it has been read already.
     """
 
-    def __init__(self, name: str, folder: Path) -> None:
+    def __init__(self, name: str, folder: Path, results: Mapping[str, Any] | None = None) -> None:
         self.name, self.folder = name, folder
-        self.results: Mapping[str, Any] = read_results(folder)
+        self.results: Mapping[str, Any] = read_results(folder) if results is None else results
         self.rows: dict[str, Measurement] = {row.name: row for row in measurements(self.results)}
         self.files: dict[str, Mapping[str, Any]] = {
             row["name"]: row for row in self.results.get("files", ())
