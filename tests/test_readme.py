@@ -2,8 +2,10 @@
 
 import os
 import re
+import socket
 import subprocess
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -43,6 +45,23 @@ def run(command, cwd):
     assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
 
 
+@contextmanager
+def page(cwd):
+    """The web page on a free port, while the block runs; gives its address."""
+    env = {**os.environ, "PYTHONPATH": str(cwd), "OMP_NUM_THREADS": "1"}
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port = str(listener.getsockname()[1])
+    command = [sys.executable, "-m", "musicgen_train.app", "--port", port]
+    server = subprocess.Popen(command, cwd=cwd, env=env, stdout=subprocess.PIPE, text=True)
+    try:
+        said = server.stdout.readline()
+        yield re.search(r"http://127.0.0.1:\d+", said).group()
+    finally:
+        server.terminate()
+        server.communicate(timeout=60)
+
+
 def test_every_make_target_exists():
     targets = set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE))
     used = set(re.findall(r"make (?:[A-Z]+=\S+ )?(\w+)", README))
@@ -68,12 +87,17 @@ def test_nothing_is_left_to_fill_in_and_every_picture_exists():
 
 def test_the_commands_run_in_order(clone):
     for kind, block in BLOCKS:
+        if kind == "python" and "gradio_client" in block:
+            with page(clone) as address:
+                (clone / "example.py").write_text(block.replace("http://127.0.0.1:7860", address))
+                run(f"{sys.executable} example.py", clone)
+            continue
         if kind == "python":
             (clone / "example.py").write_text(block)
             run(f"{sys.executable} example.py", clone)
             continue
         for command in block.strip().splitlines():
-            if command.startswith("make") or "listening_test" in command:
+            if command.startswith("make") or re.search(r"listening_test|\.app$", command):
                 continue  # a server, which tests of its own start and use
             extra = " ".join(short for key, short in SHORT.items() if key in command)
             for key in re.findall(r"(max_steps|n_clips)=", extra):

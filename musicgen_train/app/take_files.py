@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 FORMATS = ("wav", "flac", "mp3")
 _PROGRAM = "musicgen_train"  # says whose settings a comment holds
 _BANDS = 80  # of the picture
-_TICKS = (50, 100, 200, 500, 1000, 2000, 5000, 10_000)  # Hz
+_TICKS = (200, 500, 1000, 2000, 5000, 10_000)  # Hz
 
 
 def file_name(text: str, seed: int) -> str:
