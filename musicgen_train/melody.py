@@ -72,14 +72,18 @@ def prepare_melodies(
     wavs = {i: check_audio(f"melody {i}", wav) for i, wav in enumerate(given) if wav is not None}
     if separator is not None:
         model = find_separator(separator)
+        made: dict[tuple[int, float], Tensor] = {}  # many clips may follow one melody
         for i, wav in wavs.items():
-            # A second more, since a separator is not sure of itself at a cut.
-            wav = wav[:, : ceil((heard[i] + 1.0) * rate)]
-            wavs[i] = _separated(f"melody {i}", wav, rate, model, device)
+            melody = (id(given[i]), heard[i])
+            if melody not in made:
+                # A second more, since a separator is not sure of itself at a cut.
+                wav = wav[:, : ceil((heard[i] + 1.0) * rate)]
+                made[melody] = _separated(f"melody {i}", wav, rate, model, device)
+            wavs[i] = made[melody]
         rate = model.samplerate
     mono = {i: wav.mean(0, keepdim=True) for i, wav in wavs.items()}
-    made = {i: at_rate(f"melody {i}", wav, rate, target_rate) for i, wav in mono.items()}
-    return [made.get(i) for i in range(len(heard))]
+    resampled = {i: at_rate(f"melody {i}", wav, rate, target_rate) for i, wav in mono.items()}
+    return [resampled.get(i) for i in range(len(heard))]
 
 
 def _separated(name: str, wav: Tensor, rate: int, model: Any, device: str | torch.device) -> Tensor:

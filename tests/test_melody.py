@@ -71,6 +71,23 @@ def test_a_separator_gets_no_more_of_a_melody_than_will_be_heard(monkeypatch):
     assert [None if wav is None else wav.shape[-1] / RATE for wav in made] == [0.5, None, 2.0, 3.0]
 
 
+def test_a_melody_that_many_clips_follow_is_separated_once(monkeypatch):
+    class Separator:
+        samplerate, audio_channels = RATE, 1
+
+    separated = []
+    monkeypatch.setattr("musicgen_train.melody.find_separator", lambda name: Separator())
+    monkeypatch.setattr(
+        "musicgen_train.melody.melodic_stems", lambda model, wav, _: separated.append(1) or wav
+    )
+    wav, other = tone(0.5, 200.0), tone(0.5, 300.0)
+    made = prepare_melodies([wav, other, wav, wav], RATE, [1.0, 1.0, 1.0, 1.0], RATE, "htdemucs")
+    assert len(separated) == 2
+    for found, given in zip(made, [wav, other, wav, wav], strict=True):
+        assert found is not None
+        torch.testing.assert_close(found, given)
+
+
 @pytest.mark.parametrize("separator", [None, "htdemucs"])
 def test_a_melody_of_which_nothing_is_left_is_named(monkeypatch, separator):
     class Separator:
