@@ -3,8 +3,10 @@
 The rules, of which those without a source are choices:
 
 - steps: so many that each segment is seen `epochs` times, within the preset's bounds;
-- rate: 0.1 / dim for an adapter (1e-4 at MusicGen small's 1024) and a fifth of that for all
-  weights: wide models want smaller updates (Yang et al. 2022, "Tensor Programs V", for Adam);
+- rate: for all weights 0.02 / dim (2e-5 at MusicGen small's 1024), as Adam's best falls with the
+  width (Yang et al. 2022, "Tensor Programs V"); for an adapter 0.0032 / sqrt(dim) (1e-4 there),
+  between its two matrices' best, which fall with the width and not at all (Hayou et al. 2024,
+  "LoRA+");
 - prior: two clips of each of the 72 pairs of instrument and style that it is made of;
 - warm-up: a twentieth of the steps;
 - memory: weights, gradients and Adam's moments of what is trained in float32, activations of 34
@@ -67,7 +69,8 @@ def make_plan(settings: Settings, base: Base, device: Device, n_segments: int) -
     steps = round(preset.epochs * n_segments / own)
     steps = overridden(settings.steps, max(preset.least_steps, min(steps, preset.most_steps)))
     rank = overridden(settings.rank, preset.rank)
-    rate = 0.1 / base.lm["dim"] * (0.2 if settings.method == "full" else 1)
+    dim = base.lm["dim"]
+    rate = 0.02 / dim if settings.method == "full" else 0.0032 / dim**0.5
     prior = overridden(settings.prior_clips, PRIOR_CLIPS)
     return Plan(
         preset=name,

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from pytest import approx
 
 import train
 from musicgen_train.conditioning.merging import merge_metadata
@@ -250,8 +251,19 @@ def asked(songs_dir):
 
 
 def test_more_music_is_trained_on_for_more_steps_within_bounds(asked):
-    steps = [make_plan(asked(), small_base(), CPU, n).steps for n in (1, 40, 60, 10_000)]
+    steps = [make_plan(asked(), small_base(), CPU, n).steps for n in (1, 20, 30, 10_000)]
     assert steps == sorted(steps) and steps[0] == 150 and steps[1] < steps[2] and steps[-1] == 400
+
+
+def test_a_wider_base_and_all_its_weights_are_changed_more_gently(asked):
+    rates = {
+        (method, dim): make_plan(asked(method=method), small_base(dim), CPU, 50).lr
+        for method in ("lora", "full")
+        for dim in (256, 1024)
+    }
+    assert rates["lora", 256] == 2 * rates["lora", 1024] == 2e-4
+    assert rates["full", 256] == approx(4 * rates["full", 1024], rel=0.05)  # two digits are kept
+    assert rates["full", 1024] < rates["lora", 1024]
 
 
 def test_what_is_set_is_kept(asked):
