@@ -32,7 +32,10 @@ _CLEANING = (3600, 24 * 3600)  # seconds: how often, and the age of what goes
 
 
 class Access(NamedTuple):
-    """Where the page is reached, and by whom: anybody on this machine if there is no password."""
+    """Where the page is reached, and by whom: anybody on this machine if there is no password.
+
+    Without one it answers to this machine's own names only, so that `host` is a loopback address.
+    """
 
     host: str = "127.0.0.1"
     port: int = 7860
@@ -63,11 +66,10 @@ def build_page(parts: ServerParts) -> gr.Blocks:
 
 def serve(page: gr.Blocks, parts: ServerParts, access: Access) -> str:
     """Serve in the background, and return the address; `close` of the page ends it."""
-    local = access.host in ("127.0.0.1", "localhost", "::1", "[::1]")
     room = UploadRoom(parts.uploads, parts.limits.max_disk_bytes)
     guard = Middleware(
-        Guard, max_upload=parts.limits.max_disk_bytes // 2, room=room,
-        local=local and access.password is None,
+        Guard, uploads=parts.uploads, max_upload=parts.limits.max_disk_bytes // 2, room=room,
+        local=access.password is None,
     )  # fmt: skip
     page.queue(api_open=False, max_size=512, default_concurrency_limit=8)
     try:
