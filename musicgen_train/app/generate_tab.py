@@ -9,13 +9,8 @@ from musicgen_train.app import take_cards
 from musicgen_train.app.events import Chunk, Done
 from musicgen_train.app.examples import build_examples
 from musicgen_train.app.following import follow, line, playable, status_line
-from musicgen_train.app.generate_form import (
-    Form,
-    build_form,
-    request_of,
-    told_of,
-    weight_sliders,
-)
+from musicgen_train.app.form_filling import weight_sliders
+from musicgen_train.app.generate_form import Form, build_form, request_of, told_of
 from musicgen_train.app.generating import Generation
 from musicgen_train.app.plain import plain
 from musicgen_train.app.server_parts import ServerParts
