@@ -177,11 +177,11 @@ def _amounts(limits: Limits) -> tuple[gr.Slider, gr.Slider]:
     with gr.Row():
         duration = gr.Slider(
             1, limits.max_duration, value=min(8.0, limits.max_duration), step=0.5,
-            label="Duration (s)", elem_id="duration", min_width=140, buttons=[],
+            label="Duration (s)", elem_id="duration", min_width=180, buttons=[],
         )  # fmt: skip
         variants = gr.Slider(
             1, limits.max_variants, value=1, step=1, label="Variants", elem_id="variants",
-            min_width=140, buttons=[],
+            min_width=180, buttons=[],
         )  # fmt: skip
     return duration, variants
 
@@ -202,15 +202,15 @@ def _more() -> dict[str, Any]:
         with gr.Row():
             temperature = gr.Slider(
                 0.1, 2, value=1.0, step=0.05, label="Temperature", info="more: wilder",
-                elem_id="temperature", min_width=140, buttons=[],
+                elem_id="temperature", min_width=180, buttons=[],
             )  # fmt: skip
             top_k = gr.Slider(
                 0, 2000, value=250, step=1, label="Top-k", info="0: all codes", elem_id="top-k",
-                min_width=140, buttons=[],
+                min_width=180, buttons=[],
             )  # fmt: skip
             top_p = gr.Slider(
                 0, 1, value=0.0, step=0.01, label="Top-p", info="above 0: instead of top-k",
-                elem_id="top-p", min_width=140, buttons=[],
+                elem_id="top-p", min_width=180, buttons=[],
             )  # fmt: skip
     return {
         "negative_text": negative, "seed": seed, "cfg_coef": cfg, "temperature": temperature,

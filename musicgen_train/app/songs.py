@@ -84,11 +84,6 @@ class SongFolder:
                 raise UserError(f"{shown_name(name)}: is none of these songs (any more)")
             (self.root / name).unlink(missing_ok=True)
 
-    def clear(self) -> None:
-        """Remove the folder with all songs."""
-        with self._lock:
-            shutil.rmtree(self.root, ignore_errors=True)
-
     def move_into(self, folder: Path) -> int:
         """Move all songs into another folder, where none is replaced; return how many."""
         with self._lock:
