@@ -166,10 +166,13 @@ def test_nothing_sticks_out_whatever_the_text(here, browser, size):
 def test_of_a_melody_only_the_selected_part_is_followed(tab, here, tmp_path):
     tab.locator("#melody-box button").first.click()
     tab.set_input_files("#melody input[type=file]", wav(tmp_path / "long tune.wav", 4, 16_000, 400))
+    tab.locator("#melody time", has_text="0:04").wait_for()
     tab.get_by_label("Trim audio to selection").click()
-    tab.locator("#melody").get_by_text("Trim", exact=True).click()
+    tab.locator("#melody [part~=region]").first.wait_for()
+    with tab.expect_response(lambda answer: "/upload" in answer.url):
+        tab.locator("#melody").get_by_text("Trim", exact=True).click()
     tab.get_by_label("Trim audio to selection").wait_for()
-    tab.wait_for_timeout(1500)
+    tab.wait_for_timeout(1000)
     ask(tab)
     done(tab)
     assert "melody" in facts(tab.locator(".take").first)
