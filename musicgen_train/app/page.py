@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import gradio as gr
-from gradio.themes import Default
+from gradio.themes import Base, Default
 from gradio.themes.utils.colors import red
 from starlette.middleware import Middleware
 
@@ -142,7 +142,7 @@ def _check(user: str, password: str) -> Any:
     return right
 
 
-def _theme() -> Default:
+def _theme() -> Base:
     """Gradio's own, with words that stand out from what is behind them by 4.5 to 1 and more."""
     system = ["ui-sans-serif", "system-ui", "sans-serif"]  # nothing is downloaded for a font
     return Default(
