@@ -17,7 +17,8 @@ from musicgen_train.app.finetune_panel import Panel, build_panel
 from musicgen_train.app.finetune_songs import bind_songs, listed
 from musicgen_train.app.finetunings import Finetunings
 from musicgen_train.app.following import line
-from musicgen_train.app.generate_form import Form, weight_sliders
+from musicgen_train.app.form_filling import weight_sliders
+from musicgen_train.app.generate_form import Form
 from musicgen_train.app.markup import paragraph
 from musicgen_train.app.plain import plain
 from musicgen_train.app.server_parts import ServerParts

@@ -1,17 +1,17 @@
-"""The form of the Generate tab: its controls, what they ask for, and how they are filled."""
+"""The form of the Generate tab: its controls, and what they ask for."""
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
 
 from musicgen_train.app.model_facts import ModelFacts
-from musicgen_train.app.optional_number import as_typed, number_in, optional_number, whole_in
+from musicgen_train.app.optional_number import number_in, optional_number, whole_in
 from musicgen_train.app.request import LONGEST_TEXT, SEPARATORS, Limits, Request, random_seed
 from musicgen_train.app.server_parts import ServerParts
 from musicgen_train.app.sounds import read_sound
+from musicgen_train.app.untrusted_files import as_number
 from musicgen_train.errors import UserError
 
 MOST_ADAPTERS = 4
@@ -51,11 +51,11 @@ class Form:
 
     @property
     def filled(self) -> list[Any]:
-        """The controls that `filling` fills, in its order."""
+        """The controls that `form_filling.filling` fills, in its order."""
         return [
             self.model, self.text, self.negative_text, self.prompt_duration, self.duration,
             self.seed, self.cfg_coef, self.temperature, self.top_k, self.top_p, self.separate,
-            self.adapters, *self.weights,
+            self.melody, self.prompt, self.adapters, *self.weights,
         ]  # fmt: skip
 
 
@@ -154,54 +154,6 @@ def whole(value: Any, name: str) -> int:
     return int(number)
 
 
-def filling(parts: ServerParts, settings: Mapping[str, Any]) -> list[Any]:
-    """Updates of `Form.filled` from the settings of a take, which need not be trusted."""
-    shelf = parts.shelf
-    model = settings.get("model")
-    model = model if model in shelf.choices() else None
-    weighted = settings.get("adapters")
-    weighted = weighted if isinstance(weighted, dict) and model else {}
-    known = shelf.adapters_of(model) if weighted and model else []
-    weighted = {k: v for k, v in weighted.items() if k in known and _is_number(v)}
-    prompt_duration, duration, seed, *numbers = [
-        _number_or(settings.get(key), default)
-        for key, default in (
-            ("prompt_duration", None), ("duration", 8.0), ("seed", None), ("cfg_coef", 3.0),
-            ("temperature", 1.0), ("top_k", 250), ("top_p", 0.0),
-        )
-    ]  # fmt: skip
-    return [
-        gr.skip() if model is None else gr.update(value=model),
-        str(settings.get("text") or "")[:LONGEST_TEXT],
-        str(settings.get("negative_text") or "")[:LONGEST_TEXT],
-        as_typed(prompt_duration),
-        duration,
-        as_typed(seed),
-        *numbers,
-        bool(settings.get("melody_separator")),
-        gr.skip() if model is None else gr.update(
-            choices=shelf.adapters_of(model), value=list(weighted)[:MOST_ADAPTERS]
-        ),
-        *weight_sliders(parts, list(weighted), list(weighted.values())),
-    ]  # fmt: skip
-
-
-def weight_sliders(
-    parts: ServerParts, adapters: Sequence[str], weights: Sequence[float | None] = ()
-) -> list[Any]:
-    """Updates of the sliders: one for each adapter, with the words that bring its style out."""
-    updates = []
-    for i in range(MOST_ADAPTERS):
-        if i >= len(adapters):
-            updates.append(gr.update(visible=False))
-            continue
-        trigger = parts.shelf.trigger_of(adapters[i])
-        info = f"say “{trigger}” in the text" if trigger else "0: off, 1: as trained"
-        own: dict[str, Any] = {"value": weights[i]} if i < len(weights) else {}
-        updates.append(gr.update(visible=True, label=f"Weight of {adapters[i]}", info=info, **own))
-    return updates
-
-
 def _sound(label: str, name: str) -> gr.Audio:
     return gr.Audio(
         label=label, sources=["upload", "microphone"], type="filepath", editable=True,
@@ -225,11 +177,11 @@ def _amounts(limits: Limits) -> tuple[gr.Slider, gr.Slider]:
     with gr.Row():
         duration = gr.Slider(
             1, limits.max_duration, value=min(8.0, limits.max_duration), step=0.5,
-            label="Duration (s)", elem_id="duration", min_width=140, buttons=[],
+            label="Duration (s)", elem_id="duration", min_width=180, buttons=[],
         )  # fmt: skip
         variants = gr.Slider(
             1, limits.max_variants, value=1, step=1, label="Variants", elem_id="variants",
-            min_width=140, buttons=[],
+            min_width=180, buttons=[],
         )  # fmt: skip
     return duration, variants
 
@@ -250,15 +202,15 @@ def _more() -> dict[str, Any]:
         with gr.Row():
             temperature = gr.Slider(
                 0.1, 2, value=1.0, step=0.05, label="Temperature", info="more: wilder",
-                elem_id="temperature", min_width=140, buttons=[],
+                elem_id="temperature", min_width=180, buttons=[],
             )  # fmt: skip
             top_k = gr.Slider(
                 0, 2000, value=250, step=1, label="Top-k", info="0: all codes", elem_id="top-k",
-                min_width=140, buttons=[],
+                min_width=180, buttons=[],
             )  # fmt: skip
             top_p = gr.Slider(
                 0, 1, value=0.0, step=0.01, label="Top-p", info="above 0: instead of top-k",
-                elem_id="top-p", min_width=140, buttons=[],
+                elem_id="top-p", min_width=180, buttons=[],
             )  # fmt: skip
     return {
         "negative_text": negative, "seed": seed, "cfg_coef": cfg, "temperature": temperature,
@@ -273,9 +225,4 @@ def _float(value: Any, name: str) -> float:
 
 
 def _is_number(value: Any) -> bool:
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    return number and math.isfinite(value)
-
-
-def _number_or(value: Any, default: float | None) -> float | None:
-    return value if _is_number(value) else default
+    return as_number(value) is not None

@@ -1,5 +1,6 @@
 """The Generate tab: a form, what becomes of it, and the takes that came of it."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -9,13 +10,8 @@ from musicgen_train.app import take_cards
 from musicgen_train.app.events import Chunk, Done
 from musicgen_train.app.examples import build_examples
 from musicgen_train.app.following import follow, line, playable, status_line
-from musicgen_train.app.generate_form import (
-    Form,
-    build_form,
-    request_of,
-    told_of,
-    weight_sliders,
-)
+from musicgen_train.app.form_filling import weight_sliders
+from musicgen_train.app.generate_form import Form, build_form, request_of, told_of
 from musicgen_train.app.generating import Generation
 from musicgen_train.app.plain import plain
 from musicgen_train.app.server_parts import ServerParts
@@ -71,12 +67,14 @@ def _follower(parts: ServerParts) -> Callable[..., AsyncIterator[list[Any]]]:
     async def show(visitor: str, id: str = "") -> AsyncIterator[list[Any]]:
         skip = gr.skip()
         job = _job(parts, visitor, id)
+        # In a thread: it reads files, and waits for one who converts a download.
+        takes = await asyncio.to_thread(take_cards.shown, parts.store, visitor)
         if job is None:
-            yield [skip, skip, skip, take_cards.shown(parts.store, visitor), skip, skip]
+            yield [skip, skip, skip, takes, skip, skip]
             return
         yield [
-            job.id, status_line(job.state, parts.queue.jobs()), gr.update(visible=True),
-            take_cards.shown(parts.store, visitor), *_buttons(True),
+            job.id, status_line(job.state, parts.queue.jobs()), gr.update(visible=True), takes,
+            *_buttons(True),
         ]  # fmt: skip
         told_last = None
         async for event in follow(job):
@@ -87,7 +85,7 @@ def _follower(parts: ServerParts) -> Callable[..., AsyncIterator[list[Any]]]:
                 said = status_line(event, parts.queue.jobs())
                 yield [skip, said, skip, skip, skip, skip]
         fresh = isinstance(job.state, Done)
-        takes = take_cards.shown(parts.store, visitor, fresh=fresh)
+        takes = await asyncio.to_thread(take_cards.shown, parts.store, visitor, fresh=fresh)
         said = status_line(job.state, [])
         yield [skip, said, skip, takes, *_buttons(False)]
 

@@ -51,7 +51,7 @@ _STOPPING = "stops as soon as the model is loaded"
 class Generation:
     """A request that is carried out in a thread of its own; safe to use from any thread.
 
-    settings are those of the request, created is in seconds since 1970.
+    settings are those of the request.
     """
 
     def __init__(
@@ -66,7 +66,6 @@ class Generation:
         self.id = uuid.uuid4().hex
         self.visitor = visitor
         self.settings = request.as_settings()
-        self.created = time.time()
         self.ended_at: float | None = None  # by the monotonic clock
         self._request: Request | None = request
         self._shelf, self._queue, self._store, self._limits = shelf, queue, store, limits

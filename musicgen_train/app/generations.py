@@ -47,13 +47,6 @@ class Generations:
             self._forget()
             return [job for job in reversed(self._jobs.values()) if job.visitor == visitor]
 
-    def get(self, visitor: str, id: str) -> Generation:
-        """One of a visitor's jobs; `UserError` if it is another's, or gone."""
-        for job in self.of(visitor):
-            if job.id == id:
-                return job
-        raise UserError("this job is gone: its takes are in the history")
-
     def close(self, timeout: float = 10.0) -> None:
         """Stop all, and wait some seconds for them to end."""
         with self._lock:

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import gradio as gr
-from gradio.themes import Default
+from gradio.themes import Base, Default
+from gradio.themes.utils.colors import red
 from starlette.middleware import Middleware
 
 from musicgen_train.app.endpoint import build_endpoint
@@ -32,7 +33,10 @@ _CLEANING = (3600, 24 * 3600)  # seconds: how often, and the age of what goes
 
 
 class Access(NamedTuple):
-    """Where the page is reached, and by whom: anybody on this machine if there is no password."""
+    """Where the page is reached, and by whom: anybody on this machine if there is no password.
+
+    Without one it answers to this machine's own names only, so that `host` is a loopback address.
+    """
 
     host: str = "127.0.0.1"
     port: int = 7860
@@ -63,11 +67,10 @@ def build_page(parts: ServerParts) -> gr.Blocks:
 
 def serve(page: gr.Blocks, parts: ServerParts, access: Access) -> str:
     """Serve in the background, and return the address; `close` of the page ends it."""
-    local = access.host in ("127.0.0.1", "localhost", "::1", "[::1]")
     room = UploadRoom(parts.uploads, parts.limits.max_disk_bytes)
     guard = Middleware(
-        Guard, max_upload=parts.limits.max_disk_bytes // 2, room=room,
-        local=local and access.password is None,
+        Guard, uploads=parts.uploads, max_upload=parts.limits.max_disk_bytes // 2, room=room,
+        local=access.password is None,
     )  # fmt: skip
     page.queue(api_open=False, max_size=512, default_concurrency_limit=8)
     try:
@@ -139,9 +142,18 @@ def _check(user: str, password: str) -> Any:
     return right
 
 
-def _theme() -> Default:
+def _theme() -> Base:
+    """Gradio's own, with words that stand out from what is behind them by 4.5 to 1 and more."""
     system = ["ui-sans-serif", "system-ui", "sans-serif"]  # nothing is downloaded for a font
     return Default(
         primary_hue="teal", secondary_hue="teal", neutral_hue="slate", font=system,
         font_mono=["ui-monospace", "monospace"],
+    ).set(
+        color_accent="*primary_700", body_text_color_subdued="*neutral_600",
+        input_placeholder_color="*neutral_500",
+        button_primary_background_fill="*primary_700",
+        button_primary_background_fill_dark="*primary_700",
+        button_primary_background_fill_hover="*primary_800",
+        button_primary_background_fill_hover_dark="*primary_800",
+        button_cancel_background_fill=red.c600, button_cancel_background_fill_hover=red.c700,
     )  # fmt: skip

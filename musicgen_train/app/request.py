@@ -28,6 +28,7 @@ class Limits:
     max_sound_duration: float = 600.0  # seconds of a melody or a prompt
     max_song_duration: float = 1800.0  # seconds of a song to fine-tune on
     max_songs: int = 500
+    max_gathered_bytes: int = 10 * 10**9  # of all visitors' songs before their fine-tuning
     max_disk_bytes: int = 4 * 10**9  # of all visitors' takes
     max_takes: int = 50  # per visitor
     max_jobs: int = 8  # per visitor, waiting and running

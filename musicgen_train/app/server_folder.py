@@ -21,6 +21,7 @@ class ServerFolder:
     def __init__(self, root: Path) -> None:
         try:
             root.mkdir(parents=True, exist_ok=True, mode=0o700)
+            _check_owner(root)
             _remove_abandoned(root)
             self.path = Path(tempfile.mkdtemp(prefix="server-", dir=root))
             self._lock = _mark(self.path)
@@ -35,6 +36,12 @@ class ServerFolder:
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
+
+
+def _check_owner(root: Path) -> None:
+    """Refuse a root that another user was quicker to make, who could put anything in its place."""
+    if root.is_symlink() or root.stat().st_uid != os.getuid():
+        raise UserError(f"{root}: belongs to another user, or is a link: remove it, or set TMPDIR")
 
 
 def _mark(folder: Path) -> int | None:

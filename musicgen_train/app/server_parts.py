@@ -1,6 +1,5 @@
 """What one running server is made of: models, queue, jobs, and the folders of its visitors."""
 
-import hashlib
 import os
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -9,6 +8,7 @@ from pathlib import Path
 
 from musicgen_train.app.device_queue import DeviceQueue
 from musicgen_train.app.finetunings import Finetunings
+from musicgen_train.app.gathered_songs import GatheredSongs
 from musicgen_train.app.generations import Generations
 from musicgen_train.app.models import ModelShelf
 from musicgen_train.app.request import Limits
@@ -46,6 +46,7 @@ class ServerParts:
         self._home = ServerFolder(root or _place())
         self.uploads = self._home.path / "uploads"
         self.uploads.mkdir()
+        self._songs = GatheredSongs(self._home.path / "songs", self.uploads, self.limits)
         self.store = TakeStore(self.uploads / "takes", self.limits)
         self.shown = ShownFiles(self.uploads / "shown", self.limits.max_disk_bytes // 4)
         self.queue = DeviceQueue()
@@ -56,8 +57,7 @@ class ServerParts:
 
     def songs_of(self, visitor: str) -> SongFolder:
         """Where a visitor gathers songs, until they become a fine-tuning."""
-        key = hashlib.sha256(str(visitor).encode("utf-8", "replace")).hexdigest()[:32]
-        return SongFolder(self._home.path / "songs" / key, self.uploads, self.limits)
+        return self._songs.of(visitor)
 
     def close(self) -> list[str]:
         """End what belongs to this server; return the names of the fine-tunings that go on."""

@@ -5,6 +5,7 @@ import secrets
 import shutil
 import threading
 import unicodedata
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,11 +31,19 @@ class Song:
 class SongFolder:
     """A folder of copies of uploaded songs; it is made with the first one. Safe from any thread.
 
-    uploads: the folder that uploads lie in, from which alone songs are taken.
+    uploads: the folder that uploads lie in, from which alone songs are taken. has_room: whether
+    so many bytes more may be kept, besides what the disk says.
     """
 
-    def __init__(self, root: Path, uploads: Path, limits: Limits) -> None:
+    def __init__(
+        self,
+        root: Path,
+        uploads: Path,
+        limits: Limits,
+        has_room: Callable[[int], bool] = lambda incoming: True,
+    ) -> None:
         self.root, self._uploads, self._limits = root, uploads, limits
+        self._has_room = has_room
         self._lock = threading.Lock()
 
     def add(self, path: str | Path, display_name: str | None = None) -> str:
@@ -75,11 +84,6 @@ class SongFolder:
                 raise UserError(f"{shown_name(name)}: is none of these songs (any more)")
             (self.root / name).unlink(missing_ok=True)
 
-    def clear(self) -> None:
-        """Remove the folder with all songs."""
-        with self._lock:
-            shutil.rmtree(self.root, ignore_errors=True)
-
     def move_into(self, folder: Path) -> int:
         """Move all songs into another folder, where none is replaced; return how many."""
         with self._lock:
@@ -105,6 +109,11 @@ class SongFolder:
 
     def _check_room(self, source: Path, shown: str) -> None:
         self._check_number(shown)
+        if not self._has_room(source.stat().st_size):
+            raise UserError(
+                f"{shown}: there is no room for more songs that wait: start with those that are "
+                "there, or try again tomorrow"
+            )
         existing = next(p for p in (self.root, *self.root.absolute().parents) if p.exists())
         free = shutil.disk_usage(existing).free
         if free < _GROWTH * source.stat().st_size + _SPARE:

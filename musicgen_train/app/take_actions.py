@@ -8,7 +8,8 @@ import gradio as gr
 
 from musicgen_train.app import take_cards
 from musicgen_train.app.following import line
-from musicgen_train.app.generate_form import Form, filling
+from musicgen_train.app.form_filling import filling, told_of_filling
+from musicgen_train.app.generate_form import Form
 from musicgen_train.app.server_parts import ServerParts
 from musicgen_train.app.sounds import uploaded_file
 from musicgen_train.app.takes import TakeStore, read_settings
@@ -35,7 +36,7 @@ def _bind_to_form(parts: ServerParts, visitor: Any, form: Form, takes: Any, stat
     def settings(visitor: str, event: gr.EventData) -> list[Any]:
         try:
             take = store.get(visitor, _asked(event, "id"))
-            return [line(_filled(take.settings), "done"), *filling(parts, take.settings)]
+            return _filled(parts, take.settings)
         except UserError as error:
             return [line(told(error), "failed"), *[gr.skip()] * len(filled)]
 
@@ -84,10 +85,9 @@ def bind_refill(parts: ServerParts, form: Form, refill: gr.UploadButton, status:
     def fill(path: str) -> list[Any]:
         try:
             file = uploaded_file(path, parts.uploads, parts.limits.max_upload_bytes)
-            settings = read_settings(file)
+            return _filled(parts, read_settings(file))
         except UserError as error:
             return [line(told(error), "failed"), *[gr.skip()] * len(form.filled)]
-        return [line(_filled(settings), "done"), *filling(parts, settings)]
 
     refill.upload(
         fill, refill, [status, *form.filled], api_visibility="private", show_progress="hidden"
@@ -101,11 +101,9 @@ def _asked(event: Any, name: str) -> str:
     return value if isinstance(value, str) else ""
 
 
-def _filled(settings: dict[str, Any]) -> str:
-    sounds = [str(settings[name]) for name in ("melody", "prompt") if settings.get(name)]
-    if not sounds:
-        return "The form has the settings of this take."
-    return f"The form has the settings of this take; add {' and '.join(sounds)} again."
+def _filled(parts: ServerParts, settings: dict[str, Any]) -> list[Any]:
+    """Updates of the status, and of the form."""
+    return [line(told_of_filling(parts, settings), "done"), *filling(parts, settings)]
 
 
 def _copy(parts: ServerParts, music: Path) -> str:

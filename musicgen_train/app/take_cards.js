@@ -73,8 +73,10 @@ function player(take) {
       bar.classList.toggle("played", i < share * take.outline.length);
     });
     wave.setAttribute("aria-valuenow", audio.currentTime.toFixed(1));
+    wave.setAttribute("aria-valuetext", `${clock(audio.currentTime)} of ${clock(take.duration)}`);
     time.textContent = audio.currentTime ? clock(audio.currentTime) : clock(take.duration);
   };
+  show();
   const seek = (seconds) => {
     audio.currentTime = Math.min(Math.max(0, seconds), take.duration);
     show();
@@ -147,6 +149,7 @@ function actions(take) {
 function card(take) {
   const made = make("article", "take");
   made.dataset.id = take.id;
+  made.setAttribute("aria-label", take.title);
   const title = make("h4", "", take.text.trim() || "Free music, without a text");
   title.dir = "auto";
   const when = new Date(take.created).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
@@ -222,12 +225,16 @@ function showBar() {
     name.disabled = !both;
     for (const one of cards.values()) {
       const is = chosen[side] !== null && one.dataset.id === chosen[side].id;
-      one.querySelector(".side-" + side).classList.toggle("on", is);
+      const as = one.querySelector(".side-" + side);
+      as.classList.toggle("on", is);
+      as.setAttribute("aria-pressed", String(is));
     }
   }
   find(".ab-hint").textContent = both ? "one is heard; key X switches" : "choose two takes";
   find(".ab-play").disabled = find(".ab-swap").disabled = find(".ab-seek").disabled = !both;
   find(".ab-play").textContent = playing() ? "❚❚" : "▶";
+  find(".ab-play").setAttribute("aria-label", playing() ? "Pause both" : "Play both");
+  find(".ab-seek").setAttribute("aria-valuetext", `${clock(position())} of ${clock(longest())}`);
   find(".ab-swap").textContent = "Hear " + (heard === "A" ? "B" : "A");
   find(".ab-seek").max = longest() || 1;
   find(".ab-seek").value = position();
@@ -261,7 +268,7 @@ for (const side of ["A", "B"]) {
 document.addEventListener("keydown", (event) => {
   const typing = event.target.closest && event.target.closest("input:not([type=range]), textarea, select");
   const other = event.ctrlKey || event.metaKey || event.altKey;
-  if (event.key.toLowerCase() === "x" && !typing && !other && chosen.A && chosen.B) {
+  if (event.key?.toLowerCase() === "x" && !typing && !other && chosen.A && chosen.B) {
     hear(heard === "A" ? "B" : "A");
   }
 });

@@ -24,7 +24,9 @@ class Served:
 
 
 @contextmanager
-def served(folder, password=None, recipe: Path | None = STAND_IN, port=None, **limits):
+def served(
+    folder, password=None, recipe: Path | None = STAND_IN, port=None, host="127.0.0.1", **limits
+):
     """Serve tiny and the runs of `folder`/runs; fine-tunings are those of a stand-in."""
     runs = folder / "runs"
     runs.mkdir(parents=True, exist_ok=True)
@@ -34,7 +36,7 @@ def served(folder, password=None, recipe: Path | None = STAND_IN, port=None, **l
         parts.finetunings = Finetunings(runs, parts.queue, parts.shelf, recipe=recipe)
     page = build_page(parts)
     try:
-        url = serve(page, parts, Access(port=port or free_port(), password=password))
+        url = serve(page, parts, Access(host, port or free_port(), password=password))
         yield Served(url, parts)
     finally:
         page.close(verbose=False)

@@ -141,12 +141,6 @@ def test_without_a_seed_a_random_one_is_told(client):
         ({"format": "exe"}, "format"),
         ({"melody": "/etc/passwd"}, ""),
         ({"melody": {"path": 5, "meta": META}}, ""),
-        ({"melody": {"path": "", "meta": META}}, ""),
-        ({"melody": {"path": "\0", "meta": META}}, ""),
-        ({"melody": {"path": "nothing.wav", "meta": META}}, ""),
-        ({"melody": {"path": "../" * 30 + "etc/passwd", "meta": META}}, ""),
-        ({"melody": {"path": "/proc/self/environ", "meta": META}}, ""),
-        ({"prompt": {"path": "/dev/zero", "meta": META}}, ""),
     ],
 )
 def test_what_cannot_be_is_refused_in_a_line_without_places_of_the_server(
@@ -163,11 +157,35 @@ def test_the_server_answers_after_all_that(client):
     assert client.predict(duration=0.5, api_name=CALL)[0]
 
 
-def test_no_call_reads_a_file_that_was_not_uploaded(page, secret):
-    for name in ("melody", "prompt"):
-        given = {"path": str(secret), "meta": META}
-        event, content = asked(page, "generate", words(**{name: given}))
-        assert event == "error" and SECRET not in content
+@pytest.mark.parametrize(
+    "path",
+    [
+        "",
+        "\0",
+        "nothing.wav",
+        "../" * 30 + "etc/passwd",
+        "/proc/self/environ",
+        "/dev/zero",
+        "SECRET",
+    ],
+)
+@pytest.mark.parametrize("name", ["melody", "prompt"])
+def test_no_call_reads_a_file_that_was_not_uploaded_or_tells_where_it_looked(
+    page, secret, name, path
+):
+    given = {"path": path.replace("SECRET", str(secret)), "meta": META}
+    status, said = asked(page, "generate", words(**{name: given}))
+    assert status == 400 and said == "a file is named that was not uploaded: upload it"
+
+
+def test_no_call_reads_a_file_beside_the_uploads_or_a_link_among_them(page, secret):
+    link = page.parts.uploads / "link.wav"
+    link.symlink_to(secret)
+    for path in (page.parts.uploads / "../../../secret.wav", page.parts.uploads / "no.wav", link):
+        event, said = asked(page, "generate", words(melody={"path": str(path), "meta": META}))
+        assert event == "error" and SECRET not in said and str(Path.cwd()) not in said
+    assert SECRET not in httpx.get(api(page, f"/file={link}")).text
+    link.unlink()
 
 
 @pytest.mark.parametrize(
@@ -219,6 +237,60 @@ def test_only_generate_is_documented_and_only_it_has_a_name(client):
 def test_other_machines_pages_cannot_ask_by_a_name_that_leads_here(page):
     assert httpx.get(page.url, headers={"host": "evil.example:7860"}).status_code == 403
     assert httpx.get(page.url, headers={"host": "localhost:7860"}).status_code == 200
+
+
+def test_that_holds_at_every_address_that_needs_no_password(tmp_path):
+    with served(tmp_path, host="127.0.0.2") as page:
+        assert httpx.get(page.url).status_code == 200
+        assert httpx.get(page.url, headers={"host": "evil.example:7860"}).status_code == 403
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"origin": "http://evil.example"},
+        {"origin": "null"},
+        {"origin": "http://127.0.0.1:1"},
+        {"sec-fetch-site": "cross-site", "sec-fetch-mode": "no-cors"},
+        {"sec-fetch-site": "same-site", "origin": "http://127.0.0.1:1"},
+    ],
+)
+def test_pages_of_other_sites_can_ask_nothing(page, told):
+    asks = {"json": {"data": words()}, "headers": told}
+    answers = [
+        httpx.post(api(page, "/call/generate"), **asks),
+        httpx.post(api(page, "/upload"), files={"files": ("a.wav", b"x")}, headers=told),
+        httpx.options(api(page, "/upload"), headers=told),
+        httpx.get(page.url + "config", headers=told),
+    ]
+    assert [answer.status_code for answer in answers] == [403] * 4
+
+
+def test_a_link_of_another_site_leads_here_and_a_frame_in_it_does_not(page):
+    link = {"sec-fetch-site": "cross-site", "sec-fetch-mode": "navigate"}
+    assert httpx.get(page.url, headers=link | {"sec-fetch-dest": "document"}).status_code == 200
+    assert httpx.get(page.url, headers=link | {"sec-fetch-dest": "iframe"}).status_code == 403
+
+
+def test_the_page_itself_may_ask_also_behind_a_proxy(page):
+    own = page.url.rstrip("/")
+    proxied = {"origin": "https://music.example", "x-forwarded-host": "music.example"}
+    for told in ({"origin": own}, {"origin": own, "sec-fetch-site": "same-origin"}, proxied):
+        assert httpx.get(page.url + "config", headers=told).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "path", ["login", "gradio_api/component_server", "gradio_api/call/generate"]
+)
+def test_only_an_upload_may_be_large_whatever_its_type(page, path):
+    def pieces():
+        yield b'--x\r\nContent-Disposition: form-data; name="a"; filename="b"\r\n\r\n'
+        for _ in range(8):
+            yield bytes(1_000_000)
+        yield b"\r\n--x--\r\n"
+
+    form = {"content-type": "multipart/form-data; boundary=x"}
+    assert httpx.post(page.url + path, content=pieces(), headers=form).status_code == 413
 
 
 def test_an_upload_that_is_too_large_is_refused(page):

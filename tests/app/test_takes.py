@@ -238,3 +238,15 @@ def test_a_root_that_cannot_be_written_is_one_line(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="cannot be written"):
         TakeStore(tmp_path / "file" / "x", Limits())
+
+
+def test_a_root_that_another_user_made_or_a_link_is_refused(tmp_path, monkeypatch):
+    link = tmp_path / "link"
+    link.symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere").mkdir()
+    with pytest.raises(UserError, match="TMPDIR"):
+        TakeStore(link, Limits())
+    monkeypatch.setattr("os.getuid", lambda: 54321)
+    with pytest.raises(UserError, match="another user"):
+        TakeStore(tmp_path / "elsewhere", Limits())
+    assert not list((tmp_path / "elsewhere").iterdir())
