@@ -18,6 +18,13 @@ TINY_CODEC = {
 }  # fmt: skip
 
 
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip what needs a GPU where there is none; tests/gpu says how to try them without."""
+    on_cpu = os.environ.get("MUSICGEN_DEVICE") == "cpu" and "device" in item.fixturenames  # type: ignore[attr-defined]
+    if item.get_closest_marker("gpu") and not torch.cuda.is_available() and not on_cpu:
+        pytest.skip("needs a CUDA device")
+
+
 @pytest.fixture
 def codec() -> Encodec:
     """2 kHz, 100 frames/s, 4 x 16 codes, with codebooks that were started on noise."""
