@@ -19,12 +19,12 @@ from musicgen_train.errors import UserError, exit_on_user_error
 # What a quick run takes on two CPU cores, in seconds, until this machine has a time of its own;
 # and the module that has the rows.
 BENCHMARKS = {
-    "training": ("train_step", 150),
-    "generation": ("generate", 110),
-    "profile": ("generate_profile", 40),
-    "codec": ("codec", 90),
-    "evaluation": ("evaluation", 90),
-    "data": ("data", 100),
+    "training": ("benchmarks.train_step", 150),
+    "generation": ("benchmarks.generate", 110),
+    "profile": ("benchmarks.generate_profile", 40),
+    "codec": ("benchmarks.codec", 90),
+    "evaluation": ("benchmarks.evaluation", 90),
+    "data": ("benchmarks.data", 100),
 }
 FOLDER = Path(__file__).parent / "results"
 

@@ -40,10 +40,14 @@ class Plan(NamedTuple):
     train_batch: int = 2
     train_seconds: float = 1.0
     train: bool = True
+    memory: bool = True  # takes a process for each row
 
 
 PLANS = {
-    "quick": [Plan(seconds=5.0, train=False), Plan("tiny", seconds=5.0, train_batch=4)],
+    "quick": [
+        Plan(seconds=5.0, train=False, memory=False),
+        Plan("tiny", seconds=5.0, train_batch=4, memory=False),
+    ],
     "full": [Plan(batch=16, seconds=30.0, train_batch=64), Plan("24khz", batch=16, train=False)],
     "dry": [Plan("tiny", seconds=0.5, rounds=1, train_batch=1, train_seconds=0.5)],
 }
@@ -59,13 +63,13 @@ def rows(plan: Plan, limits: Limits) -> Iterator[Row]:
     """Speed in multiples of real time, and memory, of coding and of training steps."""
     peaks: dict[str, float] = {}
     for row in coding(plan, limits):
-        task = row.case.split(", ")[0]
-        for name in (row.case, f"{task}, transformers"):
+        names = (row.case, f"{row.case.split(', ')[0]}, transformers")
+        for name in names if plan.memory else ():
             if name not in peaks:
                 peaks[name] = in_fresh_process(peak_of, name, plan)
-        peer_mib = peaks[f"{task}, transformers"]
+        mib, peer_mib = (peaks.get(name) for name in names)
         size = f"{plan.preset}, {plan.batch} x {plan.seconds:g} s"
-        yield row._replace(case=f"{size}, {row.case}", mib=peaks[row.case], peer_mib=peer_mib)
+        yield row._replace(case=f"{size}, {row.case}", mib=mib, peer_mib=peer_mib)
     for name in STEPS if plan.train else ():
         yield training(name, plan)
 
@@ -112,7 +116,7 @@ def training(name: str, plan: Plan) -> Row:
     found = statistics.median(seconds(step) for _ in range(plan.rounds))
     duration = plan.train_batch * plan.train_seconds
     case = f"{plan.preset}, {plan.train_batch} x {plan.train_seconds:g} s, {name}"
-    mib = in_fresh_process(peak_of, name, plan)
+    mib = in_fresh_process(peak_of, name, plan) if plan.memory else None
     return Row(
         "codec", case, duration / found, "x real time", rounds=plan.rounds, mib=mib,
         note=f"{found:.2f} s a step; transformers cannot train it",

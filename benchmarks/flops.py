@@ -4,13 +4,11 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from torch import nn
-
     from musicgen_train.lm.model import LanguageModel
 
 
-def counted_flops(call: Callable[[], Any], *modules: "nn.Module") -> int:
-    """What torch counts of a call's products and convolutions, and the LSTMs in `modules`.
+def counted_flops(call: Callable[[], Any], *holders: Any) -> int:
+    """What torch counts of a call's products and convolutions, and LSTMs of modules in `holders`.
 
     torch does not count LSTMs. Weight norm must be folded: its counting does not see through it.
     Attention runs as plain products, which are what there is to count.
@@ -27,6 +25,7 @@ def counted_flops(call: Callable[[], Any], *modules: "nn.Module") -> int:
         n_rows = inputs[0].numel() // inputs[0].shape[-1]  # time steps of all items
         recurrent += sum(2 * n_rows * w.numel() for w in lstm.parameters() if w.ndim == 2)
 
+    modules = [holder for holder in holders if isinstance(holder, nn.Module)]
     lstms = [m for module in modules for m in module.modules() if isinstance(m, nn.LSTM)]
     hooks = [lstm.register_forward_pre_hook(count) for lstm in lstms]
     try:

@@ -39,7 +39,7 @@ class Row(NamedTuple):
     def as_json(self) -> dict[str, Any]:
         """Only what applies, and the share."""
         content = {**self._asdict(), "share": self.share}
-        return {name: value for name, value in content.items() if value not in (None, "", 0, False)}
+        return {name: x for name, x in content.items() if x or (name == "value" and x is not None)}
 
     @classmethod
     def of_json(cls, content: dict[str, Any]) -> "Row":

@@ -72,7 +72,7 @@ def _run(
     for row in rows_of_process(name, module, mode, limits, limit):
         failed += row.failed
         print(f"{line(row)}  [{time.monotonic() - began:.0f} s]", flush=True)
-        file.add(row)
+        file.add(row._replace(benchmark=name))
     if not failed:
         file.end(name, time.monotonic() - began)
     return failed
@@ -121,7 +121,7 @@ def send_rows(name: str, module: str, mode: str, limits: Limits, sender: Connect
     """In the new process: all rows, a failed one for an error, and None at the end."""
     os.setsid()  # so that what it starts can be ended with it, and Ctrl-C is the parent's alone
     try:
-        for row in importlib.import_module(f"benchmarks.{module}").rows_in(mode, limits):
+        for row in importlib.import_module(module).rows_in(mode, limits):
             sender.send(row)
     except Exception as error:
         if not isinstance(error, UserError):

@@ -103,7 +103,8 @@ def our_loss(lm: "LanguageModel", batch: Batch, *, chunked: bool) -> Callable[[]
         if chunked:
             return lm.loss(codes, lengths, scales, text=text)[0]
         logits, valid = lm.logits(codes, text=text)
-        return functional.cross_entropy(logits[valid], codes[valid])
+        ce = functional.cross_entropy(logits[valid], codes[valid], reduction="none")
+        return (ce * scales[:, None].expand_as(codes)[valid]).sum()
 
     return loss
 
