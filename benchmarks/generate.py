@@ -17,7 +17,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from benchmarks.alone import output_argument, run_alone
 from benchmarks.limits import Limits
-from benchmarks.lm_models import N_Q, SHAPES, TEXT_DIM, TEXT_LENGTH, our_model, their_model
+from benchmarks.lm_models import (
+    N_Q,
+    SHAPES,
+    TEXT_DIM,
+    TEXT_LENGTH,
+    our_model,
+    their_model,
+    their_musicgen,
+)  # fmt: skip
 from benchmarks.memory import in_fresh_process, peak_mib
 from benchmarks.results import Row
 from benchmarks.stepping import WARM, our_run, their_run
@@ -160,20 +168,19 @@ def first_chunk(lm: "LanguageModel", plan: Plan, name: str) -> Row:
 
 
 def peak_of(shape: str, device: str, batch: int, name: str) -> float:
-    """Peak memory in MiB of generating, in a process that does nothing else."""
+    """Peak memory in MiB of loading in float32 and generating, in a process of its own."""
     import torch
 
     text = torch.randn(batch, TEXT_LENGTH, TEXT_DIM, device=device)
-    lm = our_model(SHAPES[shape], device).eval()
-    if not name.startswith("transformers"):
+    if name.startswith("transformers"):
+        peer = their_musicgen(SHAPES[shape], device, getattr(torch, name.split()[-1]))
+        their_run(peer, text, 2 * WARM)
+    else:
         from musicgen_train.lm.inference import prepare
 
+        lm = our_model(SHAPES[shape], device).eval()
         prepare(lm, **variants(device == "cuda")[name])
         our_run(lm, text, 2 * WARM)
-        return peak_mib()
-    peer = their_model(lm, getattr(torch, name.split()[-1]))
-    del lm
-    their_run(peer, text, 2 * WARM)
     return peak_mib()
 
 

@@ -63,8 +63,8 @@ def their_decoder(shape: Shape, device: str) -> Any:
         return MusicgenForCausalLM(decoder_config(shape))
 
 
-def their_model(lm: "LanguageModel", dtype: "torch.dtype") -> Any:
-    """transformers' MusicGen with the weights of `lm`, around a tiny codec and T5."""
+def their_musicgen(shape: Shape, device: str, dtype: "torch.dtype") -> Any:
+    """transformers' MusicGen with random weights, around a tiny codec and T5."""
     import torch
     from transformers import (
         EncodecConfig,
@@ -73,18 +73,26 @@ def their_model(lm: "LanguageModel", dtype: "torch.dtype") -> Any:
         T5Config,
     )
 
-    from musicgen_train.formats.lm_layouts import to_layout, transformers_pieces
-
-    shape = Shape(lm.dim, lm.config["num_layers"], lm.config["num_heads"])
     codec = EncodecConfig(
         num_filters=4, hidden_size=8, codebook_dim=8, codebook_size=CARD, sampling_rate=32000,
         upsampling_ratios=[8, 5, 4, 4], target_bandwidths=[2.2], num_lstm_layers=1,
     )  # fmt: skip
     text = T5Config(d_model=TEXT_DIM, d_kv=8, d_ff=8, num_layers=1, num_heads=1, vocab_size=32)
     config = MusicgenConfig(text_encoder=text, audio_encoder=codec, decoder=decoder_config(shape))
-    with torch.device(lm.device):
+    with torch.device(device):
         model = MusicgenForConditionalGeneration(config)
-    missing, unknown = model.load_state_dict(to_layout(lm, transformers_pieces(lm)), strict=False)
-    assert not unknown and all(n.startswith(("text_", "audio_")) for n in missing), missing
     model.generation_config.pad_token_id = CARD
     return model.to(dtype).eval()
+
+
+def their_model(lm: "LanguageModel", dtype: "torch.dtype") -> Any:
+    """The same with the weights of `lm`."""
+    import torch
+
+    from musicgen_train.formats.lm_layouts import to_layout, transformers_pieces
+
+    shape = Shape(lm.dim, lm.config["num_layers"], lm.config["num_heads"])
+    model = their_musicgen(shape, lm.device.type, torch.float32)
+    missing, unknown = model.load_state_dict(to_layout(lm, transformers_pieces(lm)), strict=False)
+    assert not unknown and all(n.startswith(("text_", "audio_")) for n in missing), missing
+    return model.to(dtype)
