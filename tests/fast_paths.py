@@ -5,6 +5,7 @@ tests start as others (train.py on ranks, recipes) run as they are. Compiled ste
 weight are not among them: one takes minutes for hundreds of models, the others are not equal.
 """
 
+import functools
 import sys
 from types import ModuleType
 from typing import Any
@@ -22,6 +23,7 @@ def recompute() -> None:
 
     build = LanguageModel.__init__
 
+    @functools.wraps(build)  # its signature is what configurations are checked by
     def build_recomputed(self: LanguageModel, **options: Any) -> None:
         build(self, **options)
         recompute_layers(self)
