@@ -44,7 +44,13 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     )  # fmt: skip
     add("--only", metavar="NAMES", help=f"some of {','.join(BENCHMARKS)}")
     add("--limit", type=float, metavar="SECONDS", help="of each benchmark; it is stopped then")
-    add("--output", type=Path, default=FOLDER, help="folder of the results, default %(default)s")
+    add(
+        "--output",
+        type=Path,
+        default=FOLDER,
+        metavar="FOLDER",
+        help="of the results, default benchmarks/results",
+    )
     add("--table", action="store_true", help="measure nothing, only write the table")
     return parser.parse_args(argv)
 
