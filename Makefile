@@ -29,11 +29,7 @@ lint: $(STAMP)
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
 bench: $(STAMP)
-	$(BIN)/python -m benchmarks.train_step
-	$(BIN)/python -m benchmarks.codec
-	$(BIN)/python -m benchmarks.generate
-	$(BIN)/python -m benchmarks.data
-	$(BIN)/python -m benchmarks.evaluation --quick
+	$(BIN)/python -m benchmarks
 
 clean:
 	rm -rf .venv runs/demo build dist *.egg-info .pytest_cache .ruff_cache

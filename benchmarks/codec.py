@@ -4,22 +4,23 @@ python -m benchmarks.codec [--preset 24khz --batch 1 --seconds 10 --rounds 5 --o
 
 All code the same audio, in turn in one process, and must agree; the ratio is the median over
 rounds. Only ours trains: a step is forward, every loss, the balancer, backward and Adam.
-Memory is the peak of a process that does nothing else.
+Memory is the peak of a process that does nothing else. The limit is the speed at which the
+products and convolutions alone would run, at the rate of matrix products measured in this run.
 """
 
 import argparse
-import json
-import platform
 import statistics
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from benchmarks.alone import output_argument, run_alone
 from benchmarks.codec_models import PRESETS, Calls, music_like, our_calls, our_codec
 from benchmarks.codec_models import transformers_calls as their_calls
+from benchmarks.limits import Limits
 from benchmarks.memory import in_fresh_process, peak_mib
+from benchmarks.results import Row
+from benchmarks.timing import device_name, in_turn, seconds, times_as_fast
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -29,19 +30,112 @@ CODERS = ("transformers", "ours", "ours folded")
 STEPS = ("train", "train adversarial")
 
 
-def coder(name: str, audio: dict[str, Any]) -> Calls:
+class Plan(NamedTuple):
+    """What is coded and trained on."""
+
+    preset: str = "32khz"
+    batch: int = 1
+    seconds: float = 10.0
+    rounds: int = 5
+    train_batch: int = 2
+    train_seconds: float = 1.0
+    train: bool = True
+    memory: bool = True  # takes a process for each row
+
+
+PLANS = {
+    "quick": [
+        Plan(seconds=5.0, train=False, memory=False),
+        Plan("tiny", seconds=5.0, train_batch=4, memory=False),
+    ],
+    "full": [Plan(batch=16, seconds=30.0, train_batch=64), Plan("24khz", batch=16, train=False)],
+    "dry": [Plan("tiny", seconds=0.5, rounds=1, train_batch=1, train_seconds=0.5)],
+}
+
+
+def rows_in(mode: str, limits: Limits) -> Iterator[Row]:
+    """All rows of a mode."""
+    for plan in PLANS[mode]:
+        yield from rows(plan, limits)
+
+
+def rows(plan: Plan, limits: Limits) -> Iterator[Row]:
+    """Speed in multiples of real time, and memory, of coding and of training steps."""
+    peaks: dict[str, float] = {}
+    for row in coding(plan, limits):
+        names = (row.case, f"{row.case.split(', ')[0]}, transformers")
+        for name in names if plan.memory else ():
+            if name not in peaks:
+                peaks[name] = in_fresh_process(peak_of, name, plan)
+        mib, peer_mib = (peaks.get(name) for name in names)
+        size = f"{plan.preset}, {plan.batch} x {plan.seconds:g} s"
+        yield row._replace(case=f"{size}, {row.case}", mib=mib, peer_mib=peer_mib)
+    for name in STEPS if plan.train else ():
+        yield training(name, plan)
+
+
+def coding(plan: Plan, limits: Limits) -> Iterator[Row]:
+    """Ours beside transformers', once they are seen to agree."""
+    import torch
+
+    torch.backends.cudnn.allow_tf32 = False  # rounded products would not agree
+    duration = plan.batch * plan.seconds
+    with torch.inference_mode():
+        calls = {name: coder(name, plan) for name in CODERS}
+    for task in TASKS:
+        limit = duration * limits.float32 / task_flops(task, plan)
+        with torch.inference_mode():
+            outputs = {name: call[task]() for name, call in calls.items()}
+            for name in CODERS[1:]:
+                check_equal(task, name, outputs[name], outputs["transformers"])
+            times = in_turn({name: calls[name][task] for name in CODERS}, plan.rounds)
+        speeds = {name: duration / statistics.median(found) for name, found in times.items()}
+        for name in CODERS[1:]:
+            ratio = times_as_fast(times[name], times["transformers"])
+            yield Row(
+                "codec", f"{task}, {name}", speeds[name], "x real time", "transformers",
+                speeds["transformers"], ratio, plan.rounds, limit,
+            )  # fmt: skip
+
+
+def task_flops(task: str, plan: Plan) -> int:
+    """Of the folded codec, as torch's counter cannot look into weight norm."""
+    from benchmarks.flops import counted_flops
+    from musicgen_train.codec.folding import fold_weight_norm
+
+    codec = fold_weight_norm(our_codec(plan.preset))
+    second = music_like(1, 1.0, codec.sample_rate)
+    call = our_calls(codec, second, codec.encode(second))[task]
+    return round(counted_flops(call, codec) * plan.batch * plan.seconds)
+
+
+def training(name: str, plan: Plan) -> Row:
+    """A training step, which transformers does not have."""
+    step = training_step(name, plan)
+    step()
+    found = statistics.median(seconds(step) for _ in range(plan.rounds))
+    duration = plan.train_batch * plan.train_seconds
+    case = f"{plan.preset}, {plan.train_batch} x {plan.train_seconds:g} s, {name}"
+    mib = in_fresh_process(peak_of, name, plan) if plan.memory else None
+    return Row(
+        "codec", case, duration / found, "x real time", rounds=plan.rounds, mib=mib,
+        note=f"{found:.2f} s a step; transformers cannot train it",
+    )  # fmt: skip
+
+
+def coder(name: str, plan: Plan) -> Calls:
     """Encode and decode by one of `CODERS`."""
     from musicgen_train.codec.folding import fold_weight_norm
 
-    wav = on_device(music_like(audio["batch"], audio["seconds"], rate_of(audio)))
-    codec = our_codec(audio["preset"]).to(wav.device)
+    wav = music_like(plan.batch, plan.seconds, rate_of(plan)).to(device_name())
+    codec = our_codec(plan.preset).to(wav.device)
     codes = codec.encode(wav)  # the same for all to decode: one rounding apart, some differ
     if name == "transformers":
         return their_calls(codec, wav, codes)
     return our_calls(fold_weight_norm(codec) if name == "ours folded" else codec, wav, codes)
 
 
-def training_step(name: str, audio: dict[str, Any]) -> Callable[[], None]:
+def training_step(name: str, plan: Plan) -> Callable[[], None]:
     """One of `STEPS`, as the training module takes it, without Lightning around it."""
     import torch
 
@@ -53,10 +147,10 @@ def training_step(name: str, audio: dict[str, Any]) -> Callable[[], None]:
     weights = {"adv": 4.0, "feat": 4.0}
     adversary = Adversary(MultiScaleSTFTDiscriminator(), adam, weights=weights)
     module = CodecModule(
-        our_codec(audio["preset"]), adam, adversary=adversary if name != "train" else None,
+        our_codec(plan.preset), adam, adversary=adversary if name != "train" else None,
         weights={"l1": 0.1, "msspec": 2.0}, ema_decay=None,
     )  # fmt: skip
-    wav = on_device(music_like(audio["train_batch"], audio["train_seconds"], rate_of(audio)))
+    wav = music_like(plan.train_batch, plan.train_seconds, rate_of(plan)).to(device_name())
     module.to(wav.device).train()
     optimizers = module.configure_optimizers()
 
@@ -78,34 +172,8 @@ def update(optimizer: Any, loss: "Tensor") -> None:
     optimizer.step()
 
 
-def rate_of(audio: dict[str, Any]) -> int:
-    return PRESETS[audio["preset"]]["sample_rate"]
-
-
-def on_device(wav: "Tensor") -> "Tensor":
-    import torch
-
-    return wav.to("cuda" if torch.cuda.is_available() else "cpu")
-
-
-def compare(audio: dict[str, Any], rounds: int) -> dict[str, dict[str, float]]:
-    """Seconds of each task by each coder, and how many times as fast as transformers it is."""
-    import torch
-
-    with torch.inference_mode():
-        calls = {name: coder(name, audio) for name in CODERS}
-        result = {}
-        for task in TASKS:
-            outputs = {name: call[task]() for name, call in calls.items()}
-            for name in CODERS[1:]:
-                check_equal(task, name, outputs[name], outputs["transformers"])
-            times = [{name: seconds(calls[name][task]) for name in CODERS} for _ in range(rounds)]
-            for name in CODERS:
-                result[f"{task}, {name}"] = {
-                    "seconds": statistics.median(t[name] for t in times),
-                    "ratio": statistics.median(t["transformers"] / t[name] for t in times),
-                }
-    return result
+def rate_of(plan: Plan) -> int:
+    return PRESETS[plan.preset]["sample_rate"]
 
 
 def check_equal(task: str, name: str, ours: "Tensor", theirs: "Tensor") -> None:
@@ -118,68 +186,23 @@ def check_equal(task: str, name: str, ours: "Tensor", theirs: "Tensor") -> None:
         assert difference < 1e-4, f"{name}: audio differs from transformers' by {difference}"
 
 
-def seconds(call: Callable[[], Any]) -> float:
-    """Wall time of one call, the GPU's work included."""
-    import torch
-
-    wait = torch.cuda.synchronize if torch.cuda.is_available() else lambda: None
-    wait()
-    began = time.perf_counter()
-    call()
-    wait()
-    return time.perf_counter() - began
-
-
-def time_steps(name: str, audio: dict[str, Any], rounds: int) -> dict[str, float]:
-    step = training_step(name, audio)
-    step()
-    return {"seconds": statistics.median(seconds(step) for _ in range(rounds))}
-
-
-def peak_of(row: str, audio: dict[str, Any]) -> float:
+def peak_of(row: str, plan: Plan) -> float:
     """Peak MiB of one row's work, twice; to be called in a process of its own."""
     import torch
 
     if row in STEPS:
-        step = training_step(row, audio)
+        step = training_step(row, plan)
         step(), step()
         return peak_mib()
     task, _, name = row.partition(", ")
     with torch.inference_mode():
-        call = coder(name, audio)[task]
+        call = coder(name, plan)[task]
         call(), call()
     return peak_mib()
 
 
-def measure(audio: dict[str, Any], rounds: int, with_training: bool) -> dict[str, Any]:
-    """Every row: seconds, items a second, times real time, memory."""
-    print("timing ours beside transformers' ...", flush=True)
-    rows: dict[str, dict[str, float]] = compare(audio, rounds)
-    for name in STEPS if with_training else ():
-        print(f"timing: {name} ...", flush=True)
-        rows[name] = time_steps(name, audio, rounds)
-    for i, (name, row) in enumerate(rows.items(), start=1):
-        print(f"memory, {i} of {len(rows)}: {name} ...", flush=True)
-        train = "train_" if name in STEPS else ""
-        batch, duration = audio[f"{train}batch"], audio[f"{train}seconds"]
-        row["items_per_second"] = batch / row["seconds"]
-        row["times_real_time"] = batch * duration / row["seconds"]
-        row["peak_mib"] = in_fresh_process(peak_of, name, audio)
-    return rows
-
-
-def print_table(rows: dict[str, dict[str, float]]) -> None:
-    print(f"{'':22}{'s':>8}{'items/s':>9}{'x real time':>13}{'x transformers':>16}{'MiB':>7}")
-    for name, row in rows.items():
-        ratio = f"{row['ratio']:.2f}" if "ratio" in row else ""
-        print(
-            f"{name:22}{row['seconds']:8.3f}{row['items_per_second']:9.2f}"
-            f"{row['times_real_time']:13.2f}{ratio:>16}{row['peak_mib']:7.0f}"
-        )
-
-
 def main() -> None:
-    """Measure, print a table and JSON."""
+    """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     add = parser.add_argument
     add("--preset", choices=PRESETS, default="32khz")
@@ -189,27 +212,13 @@ def main() -> None:
     add("--train-batch", type=int, default=2)
     add("--train-seconds", type=float, default=1.0)
     add("--no-train", action="store_true", help="encode and decode only")
-    add("--output", type=Path, help="also write the JSON to this file")
+    output_argument(parser)
     args = parser.parse_args()
-    audio = {
-        name: getattr(args, name)
-        for name in ("preset", "batch", "seconds", "train_batch", "train_seconds")
-    }
-
-    import torch
-
-    cuda = torch.cuda.is_available()
-    result = {
-        **audio,
-        "rows": measure(audio, args.rounds, not args.no_train),
-        "torch": torch.__version__,
-        "threads": torch.get_num_threads(),
-        "machine": torch.cuda.get_device_name() if cuda else platform.processor() or "cpu",
-    }
-    print_table(result["rows"])
-    print(json.dumps(result))
-    if args.output:
-        args.output.write_text(json.dumps(result, indent=2) + "\n")
+    plan = Plan(
+        args.preset, args.batch, args.seconds, args.rounds, args.train_batch, args.train_seconds,
+        not args.no_train,
+    )  # fmt: skip
+    run_alone(lambda limits: rows(plan, limits), args.output)
 
 
 if __name__ == "__main__":

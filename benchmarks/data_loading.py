@@ -7,22 +7,27 @@ within a buffer, where ours is a shuffle of everything.
 
 import io
 import json
-import platform
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from benchmarks.memory import in_fresh_process
+from benchmarks.results import Row
+from benchmarks.timing import times_as_fast
 
 SECONDS, RATE, FRAME_RATE, HOP = 30.0, 32000, 50.0, 4096
 BATCH = 64
 NEEDED = 3 * BATCH  # samples/s: a GPU that trains `small` takes at most 3 such steps per second
-CODES_SAMPLES, AUDIO_SAMPLES = 4096, 128
+TASKS: dict[str, tuple[str, float | None]] = {
+    "reading codes": ("codes", None),
+    "reading audio, whole": ("audio", None),
+    "reading audio, crops of 1 s": ("audio", 1.0),
+}
 INFO = {
     "sample_rate": RATE, "channels": 1, "segment_duration": SECONDS, "codec_identity": "none",
     "n_q": 4, "card": 2048, "frame_rate": FRAME_RATE, "chroma": {"hop": HOP},
@@ -33,6 +38,16 @@ METADATA = {
     "instrument": ["guitar", "piano"], "bpm": 84, "key": "D major", "track_id": "0" * 32,
     "offset": 30.0, "duration": SECONDS, "loudness": -16.2, "silence": 0.0,
 }  # fmt: skip
+
+
+class Plan(NamedTuple):
+    """How much is read."""
+
+    rounds: int = 5
+    workers: int = 2
+    batches: Mapping[str, int] = {"codes": 96, "audio": 32}
+    samples: Mapping[str, int] = {"codes": 4096, "audio": 128}
+    indexed: int = 1_000_000
 
 
 def write_shards(folder: Path, kind: str, n_samples: int) -> Path:
@@ -126,18 +141,24 @@ def rate(batches: Iterable[Any], n_batches: int) -> float:
     return n_samples / (time.perf_counter() - began)
 
 
-def compare(
-    folder: Path, kind: str, crop: float | None, workers: int, rounds: int
-) -> dict[str, float]:
-    n_batches = 96 if kind == "codes" else 32  # many beside the 4 that workers read ahead
+def compare(task: str, folder: Path, workers: int, plan: Plan) -> Row:
+    """Samples a second of both, each on loaders of its own in every round."""
+    kind, crop = TASKS[task]
+    n_batches = plan.batches[kind]  # many beside the 4 that workers read ahead
     loaders: dict[str, Callable[..., Iterable[Any]]] = {"ours": ours, "webdataset": webdataset}
     rates: dict[str, list[float]] = {name: [] for name in loaders}
-    for _ in range(rounds):
+    for _ in range(plan.rounds):
         for name, make in loaders.items():
             rates[name].append(rate(make(folder, kind, crop, workers), n_batches))
-    ratios = [a / b for a, b in zip(rates["ours"], rates["webdataset"], strict=True)]
-    medians = {name: round(statistics.median(found), 1) for name, found in rates.items()}
-    return medians | {"ratio": round(statistics.median(ratios), 2)}
+    medians = {name: statistics.median(found) for name, found in rates.items()}
+    note = ""
+    if kind == "codes":
+        note = f"{medians['ours'] / NEEDED:.0f} times three steps of {BATCH} a second"
+    return Row(
+        "data", f"{task}, {workers} workers", medians["ours"], "samples/s", "webdataset",
+        medians["webdataset"], times_as_fast(rates["webdataset"], rates["ours"]), plan.rounds,
+        note=note,
+    )  # fmt: skip
 
 
 def index_memory(n_samples: int) -> dict[str, float]:
@@ -181,20 +202,13 @@ def _resident_mib() -> float:
     return int(status.split("VmRSS:")[1].split()[0]) / 2**10
 
 
-def measure(folder: Path, rounds: int = 5, workers: int = 2) -> dict[str, Any]:
-    """Samples/s of both loaders on shards that are written to `folder`."""
-    codes = write_shards(folder / "codes", "codes", CODES_SAMPLES)
-    audio = write_shards(folder / "audio", "audio", AUDIO_SAMPLES)
-    tasks = {
-        "codes": (codes, "codes", None),
-        "audio, whole": (audio, "audio", None),
-        "audio, crops of 1 s": (audio, "audio", 1.0),
-    }
-    results: dict[str, Any] = {"machine": platform.processor() or platform.machine()}
-    for name, (path, kind, crop) in tasks.items():
-        for n in (0, workers):
-            results[f"{name}, {n} workers"] = compare(path, kind, crop, n, rounds)
-    fastest = results[f"codes, {workers} workers"]["ours"]
-    results["codes, times what a GPU takes"] = round(fastest / NEEDED, 1)
-    results["index of 1 M samples"] = in_fresh_process(index_memory, 1_000_000)
-    return results
+def rows(folder: Path, plan: Plan) -> Iterator[Row]:
+    """Samples/s of both loaders on shards that are written to `folder`; then the index."""
+    folders = {kind: write_shards(folder / kind, kind, n) for kind, n in plan.samples.items()}
+    for task, (kind, _) in TASKS.items():
+        for workers in dict.fromkeys((0, plan.workers)):
+            yield compare(task, folders[kind], workers, plan)
+    found = in_fresh_process(index_memory, plan.indexed)
+    note = f"{found['index MiB']} MiB; an epoch's order {found['order s']} s"
+    case = f"opening an index of {plan.indexed} samples"
+    yield Row("data", case, found["open s"], "s", rounds=1, note=note)

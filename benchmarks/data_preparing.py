@@ -6,7 +6,6 @@ rounds, so that others on the machine matter little. HT-Demucs is not part of it
 """
 
 import os
-import platform
 import statistics
 import time
 from collections.abc import Callable, Iterator
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.memory import in_fresh_process, peak_mib
+from benchmarks.results import Row
 
 TRACK_DURATION = 150.0  # seconds
 RATE, SEGMENT_DURATION = 32000, 30.0
@@ -142,35 +142,34 @@ def music_seconds(folder: Path) -> float:
     return sum(soundfile.info(path).duration for path in folder.iterdir())
 
 
-def speed(once: Callable[[int], dict[str, float]], rounds: int) -> dict[str, float]:
+def speed(case: str, once: Callable[[int], dict[str, float]], rounds: int) -> Row:
     """Multiples of real time per core, the median over rounds, and the most memory."""
     found = [once(number) for number in range(rounds)]
     times = statistics.median(result["music"] / result["spent"] for result in found)
-    return {"times real time": round(times, 1), "MiB": round(max(r["MiB"] for r in found))}
+    mib = max(result["MiB"] for result in found)
+    return Row("data", case, times, "x real time", rounds=rounds, mib=mib, note="per core")
 
 
-def measure(folder: Path, minutes: float = 10.0, rounds: int = 3) -> dict[str, Any]:
-    """Speeds of preparing and tokenising, and the share of each stage; `folder` is filled."""
+def rows(folder: Path, minutes: float, rounds: int, preset: str) -> Iterator[Row]:
+    """Speeds of preparing and tokenising, and of each stage alone; `folder` is filled."""
     music = render(folder, minutes)
     seconds = music_seconds(music["mp3"])
-    results: dict[str, Any] = {
-        "machine": platform.processor() or platform.machine(), "minutes": round(seconds / 60, 1),
-    }  # fmt: skip
     for name, (kind, settings) in RUNS.items():
-        results[f"prepare, {name}"] = speed(
+        yield speed(
+            f"preparing, {name}",
             lambda n, name=name, kind=kind, settings=settings: in_fresh_process(
                 prepare_once, music[kind], folder / f"{name}{n}", settings
             ),
             rounds,
         )
-    for kind, path in music.items():
-        found = [in_fresh_process(stages, path) for _ in range(rounds)]
-        results[f"stages, {kind} to mono: times real time"] = {
-            stage: round(seconds / statistics.median(spent[stage] for spent in found))
-            for stage in found[0]
-        }
+    found = [in_fresh_process(stages, music["mp3"]) for _ in range(rounds)]
+    for stage in found[0]:
+        times = seconds / statistics.median(spent[stage] for spent in found)
+        case = f"preparing, {stage} alone"
+        yield Row("data", case, times, "x real time", rounds=rounds, note="per core, of mp3")
     dataset = folder / f"{next(iter(RUNS))}0" / "timed"
-    results["tokenize, EnCodec 32 kHz"] = speed(
-        lambda n: in_fresh_process(tokenize_once, dataset, folder / f"codes{n}", "32khz"), 1
+    yield speed(
+        f"tokenising, {preset} codec",
+        lambda n: in_fresh_process(tokenize_once, dataset, folder / f"codes{n}", preset),
+        1,
     )
-    return results

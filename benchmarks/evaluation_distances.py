@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from benchmarks.evaluation_hearing import Row, seconds
 from benchmarks.memory import in_fresh_process
+from benchmarks.results import Row
+from benchmarks.timing import seconds
 
 if TYPE_CHECKING:
     import torch
@@ -31,21 +32,22 @@ SLOW_ROOT = 2048  # dimensions from which on scipy's root takes long: once is en
 Plan = dict[tuple[str, ...], tuple[int, ...]]  # metrics -> numbers of clips
 
 
-def roots(dims: tuple[int, ...], rounds: int) -> list[Row]:
+def roots(dims: tuple[int, ...], rounds: int) -> Iterator[Row]:
     """The same Fréchet distance by us, by us with the reference factored, and by scipy."""
-    return [root(dim, rounds) for dim in dims]
+    for dim in dims:
+        yield from root(dim, rounds)
 
 
-def root(dim: int, rounds: int) -> Row:
+def root(dim: int, rounds: int) -> Iterator[Row]:
     """Medians over rounds in which all take their turn."""
     from musicgen_train.evaluation.metrics.frechet import FrechetReference, frechet_distance
 
     a, b = (gaussian(dim, seed) for seed in range(2))
     reference = FrechetReference(a)
     calls: dict[str, Callable[[], float]] = {
-        "ours": lambda: frechet_distance(a, b),
-        "factored": lambda: reference.distance(b),
         "scipy": lambda: by_sqrtm(a, b),
+        "ours": lambda: frechet_distance(a, b),
+        "ours, the reference factored before": lambda: reference.distance(b),
     }
     values: dict[str, float] = {}
     times: list[dict[str, float]] = []
@@ -57,14 +59,17 @@ def root(dim: int, rounds: int) -> Row:
             began = time.perf_counter()
             values[name] = call()
             times[-1][name] = time.perf_counter() - began
-    row: Row = {"dim": dim, "rounds": rounds, "value": values["ours"]}
-    for name in calls:
-        row[f"{name}_seconds"] = statistics.median(t[name] for t in times if name in t)
-    for name in ("ours", "factored"):
-        pairs = (t["scipy"] / t[name] for t in times if "scipy" in t)
-        row[f"{name}_ratio"] = statistics.median(pairs)
-        row[f"{name}_difference"] = abs(values[name] - values["scipy"]) / values["scipy"]
-    return row
+    medians = {
+        name: 1000 * statistics.median(t[name] for t in times if name in t) for name in calls
+    }
+    for name in list(calls)[1:]:
+        pairs = [t["scipy"] / t[name] for t in times if "scipy" in t]
+        gap = abs(values[name] - values["scipy"]) / values["scipy"]
+        yield Row(
+            "evaluation", f"Fréchet distance of {dim} dimensions, {name}", medians[name], "ms",
+            "scipy's sqrtm", medians["scipy"], statistics.median(pairs), len(pairs),
+            note=f"differs by {gap:.1g}",
+        )  # fmt: skip
 
 
 def gaussian(dim: int, seed: int) -> GaussianStatistics:
@@ -90,7 +95,7 @@ def by_sqrtm(a: GaussianStatistics, b: GaussianStatistics) -> float:
     return shift + traces - 2 * float(np.trace(product).real)
 
 
-def parts(n_clips: int) -> list[Row]:
+def parts(n_clips: int) -> Iterator[Row]:
     """Seconds of each part of the measuring step on two sets of so many clips."""
     from musicgen_train.evaluation.metrics.density_coverage import density_coverage
     from musicgen_train.evaluation.metrics.frechet import FrechetReference
@@ -113,7 +118,8 @@ def parts(n_clips: int) -> list[Row]:
         "KAD": lambda: kernel_distance(kernels[0], ours),
         "density and coverage": lambda: density_coverage(theirs.clip_means(), ours.clip_means()),
     }
-    return [{"part": name, "seconds": seconds(call)} for name, call in calls.items()]
+    for name, call in calls.items():
+        yield Row("evaluation", f"{name}, of {n_clips} clips", seconds(call), "s", rounds=1)
 
 
 def vectors(n_clips: int, seed: int) -> ClipVectors:
@@ -131,22 +137,24 @@ def clip(rng: np.random.Generator, seed: int) -> np.ndarray:
     return ((0.9 * common + 0.45 * own) * (1 + 0.1 * seed)).astype(np.float32)
 
 
-def memory(plan: Plan) -> list[Row]:
+def memory(plan: Plan) -> Iterator[Row]:
     """The whole measuring step on folders of so many clips, each in a process of its own."""
-    rows: list[Row] = []
     for metrics, sizes in plan.items():
-        first = len(rows)
+        before: tuple[int, float] | None = None  # clips, MiB
         for n_clips in sizes:
-            rows.append({"metrics": ", ".join(metrics), "clips": n_clips})
-            rows[-1] |= in_fresh_process(measuring, n_clips, metrics)
-            if len(rows) > first + 1:
-                more = n_clips - rows[-2]["clips"]
-                grown = rows[-1]["own_mib"] - rows[-2]["own_mib"]
-                rows[-1]["own_kib_per_further_clip"] = 1024 * grown / more
-    return rows
+            found = in_fresh_process(measuring, n_clips, metrics)
+            note = "its own pages, without mapped files"
+            if before is not None:
+                grown = 1024 * (found["own_mib"] - before[1]) / (n_clips - before[0])
+                note += f"; {grown:.0f} KiB a further clip"
+            before = n_clips, found["own_mib"]
+            case = f"measuring {', '.join(metrics)} of {n_clips} clips that were heard before"
+            yield Row(
+                "evaluation", case, found["seconds"], "s", rounds=1, mib=found["own_mib"], note=note
+            )
 
 
-def measuring(n_clips: int, metrics: tuple[str, ...]) -> Row:
+def measuring(n_clips: int, metrics: tuple[str, ...]) -> dict[str, float]:
     """Evaluate two folders that were heard before: nothing is decoded and no network runs."""
     from musicgen_train.evaluation.clips import clip_files
     from musicgen_train.evaluation.folder_evaluation import evaluate_folders
@@ -191,17 +199,15 @@ def heard_before(folder: Path, n_clips: int, metrics: tuple[str, ...]) -> Evalua
 
 
 class Remembering:
-    """An embedder that has heard everything before."""
+    """An embedder that has heard everything before, so it is never asked."""
 
     name = "vggish"
     sample_rate = 16_000
 
     def prepare(self, wav: Tensor, sample_rate: int) -> Tensor:
-        """Is never asked."""
         raise AssertionError("a clip is not in the cache")
 
     def hear(self, prepared: torch.Tensor) -> dict[str, torch.Tensor]:
-        """Is never asked."""
         raise AssertionError("a clip is not in the cache")
 
     def identity(self) -> str:

@@ -7,10 +7,14 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.codec_models import PRESETS, music_like
+from benchmarks.flops import counted_flops
+from benchmarks.limits import Limits
+from benchmarks.results import Row
+from benchmarks.timing import device_name, in_turn, times_as_fast
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -20,7 +24,6 @@ if TYPE_CHECKING:
 
 SECONDS, RATE = 10.0, 32_000  # of a clip, as MusicGen makes it
 MUSICCAPS = 5469  # clips of MusicCaps that the published figures rest on
-Row = dict[str, Any]
 
 
 def embedders(device: str) -> list[Embedder]:
@@ -57,12 +60,9 @@ def htsat_base() -> ClapModel:
     return ClapModel(ClapConfig(text_config={"num_hidden_layers": 1}, audio_config=audio))
 
 
-def hearing(rounds: int, n_clips: int) -> list[Row]:
-    """Seconds a clip of each embedder's two parts; medians over rounds, embedders in turn."""
-    import torch
-
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    everybody = embedders(device)
+def hearing(rounds: int, n_clips: int, limits: Limits) -> Iterator[Row]:
+    """Clips a second that each embedder hears; medians over rounds, embedders in turn."""
+    everybody = embedders(device_name())
     clips = [music_like(1, SECONDS, RATE, start=i * RATE)[0] for i in range(n_clips)]
     times: dict[str, list[tuple[float, float]]] = {one.name: [] for one in everybody}
     for turn in range(rounds + 1):
@@ -70,7 +70,26 @@ def hearing(rounds: int, n_clips: int) -> list[Row]:
             found = time_embedder(one, clips[:1] if turn == 0 else clips)
             if turn > 0:  # the first time plans and allocates
                 times[one.name].append(found)
-    return [hearing_row(one, times[one.name], device) for one in everybody]
+    for one in everybody:
+        prepare, hear = (statistics.median(part) for part in zip(*times[one.name], strict=True))
+        note = (
+            f"MusicCaps in {MUSICCAPS * hear / 60:.0f} min; preparing a clip takes "
+            f"{1000 * prepare:.0f} ms beside it"
+        )
+        limit = limits.float32 / hearing_flops(one, clips[0])
+        case = f"{one.name} hears clips of {SECONDS:.0f} s"
+        yield Row("evaluation", case, 1 / hear, "clips/s", rounds=rounds, limit=limit, note=note)
+
+
+def hearing_flops(one: Embedder, clip: Tensor) -> int:
+    """Of a clip's network; that of a codec counts without its weight norm."""
+    from musicgen_train.codec.folding import fold_weight_norm
+    from musicgen_train.evaluation.embedders.codec_latents import CodecEmbedder
+
+    if isinstance(one, CodecEmbedder):
+        one = CodecEmbedder(fold_weight_norm(one.codec), one.device)
+    prepared = one.prepare(clip, RATE)
+    return counted_flops(lambda: one.hear(prepared), *vars(one).values())
 
 
 def time_embedder(one: Embedder, clips: list[Tensor]) -> tuple[float, float]:
@@ -84,21 +103,7 @@ def time_embedder(one: Embedder, clips: list[Tensor]) -> tuple[float, float]:
     return (between - began) / len(clips), (ended - between) / len(clips)
 
 
-def hearing_row(one: Embedder, times: list[tuple[float, float]], device: str) -> Row:
-    prepare, hear = (statistics.median(part) for part in zip(*times, strict=True))
-    return {
-        "embedder": one.name,
-        "device": device,
-        "prepare_seconds": prepare,
-        "hear_seconds": hear,
-        # Asked for several times a clip, to find what was heard before.
-        "identity_seconds": seconds(one.identity),
-        "clips_per_second": 1 / hear,
-        "minutes_of_musiccaps": MUSICCAPS * hear / 60,
-    }
-
-
-def front_ends(rounds: int) -> list[Row]:
+def front_ends(rounds: int) -> Iterator[Row]:
     """CLAP's log-mel by us and by transformers' `ClapFeatureExtractor`; ours leads each pair."""
     import torch
     from transformers import ClapFeatureExtractor
@@ -128,10 +133,10 @@ def front_ends(rounds: int) -> list[Row]:
 
     gap = float((by_us()[..., 0, :, :] - by_transformers().reshape(1, -1, 64)).abs().max())
     assert gap < 0.01, f"the front ends differ by {gap} dB"
-    return [beside("CLAP's log-mel", "transformers", by_us, by_transformers, rounds, gap)]
+    yield beside("CLAP's log-mel", "transformers", by_us, by_transformers, rounds, gap)
 
 
-def resamplers(rounds: int) -> list[Row]:
+def resamplers(rounds: int) -> Iterator[Row]:
     """32 to 16 kHz by soxr, which we use, and by julius, which audiocraft uses."""
     from julius.resample import ResampleFrac
 
@@ -141,7 +146,7 @@ def resamplers(rounds: int) -> list[Row]:
     julius = ResampleFrac(RATE, 16_000)
     gap = float((resample(wav, RATE, 16_000) - julius(wav)).abs().max())
     calls = (lambda: resample(wav, RATE, 16_000), lambda: julius(wav))
-    return [beside("32 to 16 kHz", "julius", *calls, rounds, gap)]
+    yield beside("resampling 32 to 16 kHz", "julius", *calls, rounds, gap)
 
 
 def beside(
@@ -153,19 +158,9 @@ def beside(
     gap: float,
 ) -> Row:
     """Ours beside another's in pairs, and the median of the pairs' ratios."""
-    pairs = [(seconds(by_us), seconds(by_peer)) for _ in range(rounds)]
-    return {
-        "work": title,
-        "peer": peer,
-        "seconds": statistics.median(a for a, _ in pairs),
-        "peer_seconds": statistics.median(b for _, b in pairs),
-        "ratio": statistics.median(b / a for a, b in pairs),
-        "largest_difference": gap,
-    }
-
-
-def seconds(call: Callable[[], Any]) -> float:
-    """Wall time of one call."""
-    began = time.perf_counter()
-    call()
-    return time.perf_counter() - began
+    times = in_turn({"ours": by_us, peer: by_peer}, rounds)
+    ours, theirs = (1000 * statistics.median(found) for found in times.values())
+    return Row(
+        "evaluation", f"{title}, a clip", ours, "ms", peer, theirs,
+        times_as_fast(times["ours"], times[peer]), rounds, note=f"largest difference {gap:.1g}",
+    )  # fmt: skip

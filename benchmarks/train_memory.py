@@ -9,25 +9,27 @@ before the first one: the weights, and whatever Python loads.
 import argparse
 import json
 import os
-from collections.abc import Callable
-from typing import Any
 
+from benchmarks.lm_models import Shape
 from benchmarks.memory import in_fresh_process, peak_mib
-from benchmarks.train_step import batch, our_step, seconds, shape_arguments, transformers_step
+from benchmarks.timing import device_name, seconds
+from benchmarks.train_models import Ways, our_step, random_batch, transformers_step
 
-STEPS: dict[str, tuple[Callable[..., Any], dict[str, bool]]] = {
-    "ours, plain": (our_step, {"chunked": False}),
-    "ours, chunked loss": (our_step, {}),
-    "ours, chunked loss and recomputed layers": (our_step, {"recompute": True}),
-    "transformers, plain": (transformers_step, {}),
-    "transformers, gradient checkpointing": (transformers_step, {"recompute": True}),
+OURS = {
+    "ours, plain": Ways(),
+    "ours, chunked loss": Ways(chunked=True),
+    "ours, chunked loss and recomputed layers": Ways(chunked=True, recompute=True),
 }
+THEIRS = {"transformers, plain": False, "transformers, gradient checkpointing": True}
 
 
-def measure(kind: str, shape: argparse.Namespace) -> dict[str, float]:
+def measure(kind: str, shape: Shape, batch_size: int, n_frames: int) -> dict[str, float]:
     """Two steps of one kind: MiB before them, at their peak, and the second one's seconds."""
-    make, options = STEPS[kind]
-    step = make(shape, *batch(shape), **options)
+    batch = random_batch(shape, batch_size, n_frames, device_name())
+    if kind in OURS:
+        step = our_step(shape, batch, OURS[kind])
+    else:
+        step = transformers_step(shape, batch, recompute=THEIRS[kind])
     before = peak_mib()
     step()
     return {"seconds": seconds(step), "before": before, "peak": peak_mib()}
@@ -36,16 +38,18 @@ def measure(kind: str, shape: argparse.Namespace) -> dict[str, float]:
 def main() -> None:
     """Measure, print a table and JSON."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    shape_arguments(parser, dim=512, layers=8, heads=8, batch=8, frames=500)
-    shape = parser.parse_args()
+    for name, default in {"dim": 512, "layers": 8, "heads": 8, "batch": 8, "frames": 500}.items():
+        parser.add_argument(f"--{name}", type=int, default=default)
+    args = parser.parse_args()
     # Freed blocks go back at once, so that the peak is what is in use and not the allocator's.
     os.environ["MALLOC_MMAP_THRESHOLD_"] = "65536"
-    results = {kind: in_fresh_process(measure, kind, shape) for kind in STEPS}
+    sizes = Shape(args.dim, args.layers, args.heads), args.batch, args.frames
+    results = {kind: in_fresh_process(measure, kind, *sizes) for kind in (*OURS, *THEIRS)}
     print(f"{'':42} {'peak':>9} {'step':>9} {'time':>7}")
     for kind, found in results.items():
         step = found["peak"] - found["before"]
         print(f"{kind:42} {found['peak']:5.0f} MiB {step:5.0f} MiB {found['seconds']:5.2f} s")
-    print(json.dumps({"shape": vars(shape), "results": results}))
+    print(json.dumps({"shape": vars(args), "results": results}))
 
 
 if __name__ == "__main__":

@@ -1,150 +1,212 @@
 """Training step of the language model beside transformers' MusicGen decoder of the same shape.
 
-python -m benchmarks.train_step [--dim 512 --layers 8 --heads 8 --batch 4 --frames 250]
+python -m benchmarks.train_step [--shape small --batch 4 --frames 250 --ways plain "chunked loss"]
 
 Both take the same codes and text, alternately in one process; the ratio is the median of pairs.
+float32 on a CPU, bfloat16 autocast on a GPU. The limit is the frames a second if the device did
+nothing but the step's matrix products, at the rate that was measured in this run. Peak memory is
+that of weights, gradients, optimizer and activations on a GPU; of the whole process on a CPU.
 """
 
 import argparse
-import json
-import platform
 import statistics
-import time
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
 
-if TYPE_CHECKING:
-    from torch import Tensor, nn
+from benchmarks.alone import output_argument, run_alone
+from benchmarks.limits import Limits
+from benchmarks.lm_models import SHAPES, TEXT_LENGTH
+from benchmarks.memory import in_fresh_process, peak_mib
+from benchmarks.results import Row
+from benchmarks.room import device_gb, held_mib, if_it_fits
+from benchmarks.timing import device_name, in_turn, times_as_fast
+from benchmarks.train_models import (
+    TECHNIQUES,
+    Step,
+    our_step,
+    random_batch,
+    transformers_step,
+)
 
-CARD, N_Q, TEXT_LENGTH = 2048, 4, 12
+PEER = "transformers"
+ON_CPU = ("plain", "chunked loss", "fused AdamW", "recomputed layers", "as train.py does")
+FAST = ("as train.py does", "as train.py does, recomputed", "as train.py does, compiled")
 
 
-def our_step(
-    shape: argparse.Namespace,
-    codes: "Tensor",
-    text: "Tensor",
-    *,
-    chunked: bool = True,
-    recompute: bool = False,
-) -> Callable[[], None]:
-    """One step of our model: delay, forward, cross entropy, backward, AdamW.
+class Plan(NamedTuple):
+    """One shape, in several ways."""
 
-    chunked: as it is trained; else with all logits at once. recompute: activation checkpointing.
-    """
-    import torch
-    from torch.nn import functional
+    shape: str
+    batch: int
+    frames: int
+    ways: Sequence[str]
+    pairs: int = 5
+    memory: bool = True  # measure it, which takes a process for each way on a CPU
 
-    from musicgen_train.lm.model import LanguageModel
-    from musicgen_train.training.transforms import recompute_layers
 
-    lm = LanguageModel(
-        n_q=N_Q, card=CARD, dim=shape.dim, num_heads=shape.heads, num_layers=shape.layers,
-        text_dim=shape.dim,
+PLANS = {
+    "quick": [
+        Plan("base", 4, 250, ON_CPU),
+        Plan("small", 1, 250, ("as train.py does",), memory=False),
+    ],
+    "full": [
+        Plan("small", 8, 1500, tuple(TECHNIQUES)),
+        Plan("medium", 4, 1500, (*FAST, "as train.py does, compiled, 8-bit products")),
+        Plan("large", 2, 1500, FAST[:2]),
+        Plan("base", 32, 1500, ("plain", *FAST)),
+    ],
+    "dry": [Plan("tiny", 1, 20, tuple(TECHNIQUES), 1), Plan("tiny", 2, 20, FAST, 1, False)],
+}
+
+
+def rows_in(mode: str, limits: Limits) -> Iterator[Row]:
+    """All rows of a mode; what fits into a GPU's memory where there is one, or is dry."""
+    from benchmarks.train_fit import rows as fits
+
+    for plan in PLANS[mode]:
+        yield from rows(plan, limits)
+    if mode != "quick":
+        yield from fits(dry=mode == "dry")
+
+
+def rows(plan: Plan, limits: Limits) -> Iterator[Row]:
+    """A row a way; on a GPU each model is gone before the next one comes, but for the peer."""
+    from musicgen_train.errors import UserError
+
+    flops = flops_of_frame(plan)
+    peer = Peer(plan)
+    for way in plan.ways:
+        case = f"{plan.shape}, {plan.batch} x {plan.frames} frames, {way}"
+        try:
+            row = measured(plan, way, peer)._replace(case=case)
+        except UserError as error:  # what this device or installation does not have
+            row = Row("training", case, note=str(error))
+        note = ", ".join(filter(None, [row.note, utilisation(row, flops)]))
+        yield row._replace(limit=limits.flops(dtype()) / flops, note=note)
+
+
+def dtype() -> str:
+    """What products are computed in."""
+    return "bfloat16" if device_name() == "cuda" else "float32"
+
+
+class Peer:
+    """transformers' model, as long as there is room for it."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.step: Step | None = None
+        self.seconds: float | None = None  # alone
+        self.mib: float | None = None
+
+        def begin() -> Any:
+            others = held_mib()
+            step = make_step(plan, None)
+            mib = peak_of_steps(step, plan, None, others)
+            return step, mib, in_turn({PEER: step}, 2)[PEER]
+
+        found = if_it_fits(begin)
+        if found is not None:
+            self.step, self.mib, times = found
+            self.seconds = statistics.median(times)
+
+
+def measured(plan: Plan, way: str, peer: Peer) -> Row:
+    """Ours beside the peer; each alone where there is no room for both."""
+    frames = plan.batch * plan.frames
+    found, note = if_it_fits(lambda: paired(plan, way, peer.step)), ""
+    if found is None and peer.step is not None:
+        peer.step = None
+        found, note = if_it_fits(lambda: paired(plan, way, None)), "one after the other"
+    if found is None:
+        return Row("training", way, note=f"does not fit into {device_gb():.0f} GB")
+    times, mib = found
+    row = Row(
+        "training", way, frames / statistics.median(times["ours"]), "frames/s", rounds=plan.pairs,
+        mib=mib, peer_mib=peer.mib, note=note,
     )  # fmt: skip
-    if recompute:
-        recompute_layers(lm)
-    mask = torch.ones(text.shape[:2])
-    lengths = torch.full((len(codes),), codes.shape[-1])
-    scales = 1 / (N_Q * lm.n_predicted(lengths, codes.shape[-1]))
-
-    def loss() -> "Tensor":
-        if chunked:
-            return lm.loss(codes, lengths, scales, text=(text, mask))[0]
-        logits, valid = lm.logits(codes, text=(text, mask))
-        return functional.cross_entropy(logits[valid], codes[valid])
-
-    return stepper(lm, loss)
+    if PEER in times:
+        ratio = times_as_fast(times["ours"], times[PEER])
+        value = frames / statistics.median(times[PEER])
+        return row._replace(peer=PEER, peer_value=value, ratio=ratio)
+    if peer.seconds is not None:
+        return row._replace(peer=PEER, peer_value=frames / peer.seconds)
+    return row._replace(note=f"{PEER} does not fit")
 
 
-def transformers_step(
-    shape: argparse.Namespace, codes: "Tensor", text: "Tensor", *, recompute: bool = False
-) -> Callable[[], None]:
-    """The same with `MusicgenForCausalLM`, whose users delay the codes themselves."""
-    import torch
-    from transformers import MusicgenDecoderConfig, MusicgenForCausalLM
-
-    config = MusicgenDecoderConfig(
-        vocab_size=CARD, hidden_size=shape.dim, num_hidden_layers=shape.layers,
-        num_attention_heads=shape.heads, ffn_dim=4 * shape.dim, num_codebooks=N_Q,
-        dropout=0.0, pad_token_id=CARD, bos_token_id=CARD, decoder_start_token_id=CARD,
-    )  # fmt: skip
-    lm = MusicgenForCausalLM(config)
-    if recompute:
-        lm.gradient_checkpointing_enable()
-    B, K, T = codes.shape
-    labels = torch.full((B, T, K), CARD)
-    for k in range(K):
-        labels[:, k:, k] = codes[:, k, : T - k]
-
-    def loss() -> "Tensor":
-        # Without input_ids the model makes them itself, from the labels shifted right.
-        return lm(encoder_hidden_states=text, labels=labels).loss
-
-    return stepper(lm, loss)
+def paired(plan: Plan, way: str, peer: Step | None) -> tuple[dict[str, list[float]], float | None]:
+    """Seconds of steps in turn, and the peak memory of ours in MiB."""
+    others = held_mib()
+    ours = make_step(plan, way)
+    mib = peak_of_steps(ours, plan, way, others)
+    calls = {"ours": ours} if peer is None else {"ours": ours, PEER: peer}
+    return in_turn(calls, plan.pairs), mib
 
 
-def stepper(model: "nn.Module", loss: Callable[[], "Tensor"]) -> Callable[[], None]:
-    """Forward, backward and update of one model."""
-    import torch
-
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4)
-
-    def step() -> None:
-        optimizer.zero_grad()
-        loss().backward()
-        optimizer.step()
-
-    return step
+def make_step(plan: Plan, way: str | None) -> Step:
+    """A step of ours in one of the ways, or the peer's."""
+    shape = SHAPES[plan.shape]
+    batch = random_batch(shape, plan.batch, plan.frames, device_name())
+    return (
+        transformers_step(shape, batch) if way is None else our_step(shape, batch, TECHNIQUES[way])
+    )
 
 
-def seconds(step: Callable[[], None]) -> float:
-    began = time.perf_counter()
+def peak_of_steps(step: Step, plan: Plan, way: str | None, others: float) -> float | None:
+    """Warm a step up; its peak memory in MiB beside what others hold, if that is asked for."""
     step()
-    return time.perf_counter() - began
+    if device_name() == "cuda":
+        import torch
+
+        torch.cuda.reset_peak_memory_stats()
+        step()
+        return peak_mib() - others
+    return in_fresh_process(peak_alone, plan, way) if plan.memory else None
 
 
-def shape_arguments(parser: argparse.ArgumentParser, **defaults: int) -> None:
-    """Add the model's and the batch's sizes to a command line."""
-    for name, default in defaults.items():
-        parser.add_argument(f"--{name}", type=int, default=default)
+def peak_alone(plan: Plan, way: str | None) -> float:
+    """Peak MiB of two steps; to be called in a process of its own."""
+    step = make_step(plan, way)
+    step()
+    step()
+    return peak_mib()
 
 
-def batch(shape: argparse.Namespace) -> tuple["Tensor", "Tensor"]:
-    """Random codes [B, K, T] and a text [B, L, D]."""
+def flops_of_frame(plan: Plan) -> float:
+    """Matrix products of a training step, for each frame of its batch."""
+    from benchmarks.flops import training_flops
+    from benchmarks.lm_models import our_model
+
+    shape = SHAPES[plan.shape]
+    lm = our_model(shape, "meta", text_dim=shape.dim)
+    return training_flops(lm, plan.batch, plan.frames, TEXT_LENGTH) / (plan.batch * plan.frames)
+
+
+def utilisation(row: Row, flops: float) -> str:
+    """Model FLOPs utilisation of the data sheet's peak, where that is known."""
     import torch
 
-    torch.manual_seed(0)
-    codes = torch.randint(CARD, (shape.batch, N_Q, shape.frames))
-    return codes, torch.randn(shape.batch, TEXT_LENGTH, shape.dim)
+    from musicgen_train.training.monitoring.model_flops import peak_flops
+
+    peak = peak_flops(torch.device(device_name()), "bf16-mixed")
+    if peak is None or row.value is None:
+        return ""
+    return f"MFU {row.value * flops / peak:.0%} of {peak / 1e12:.0f} TFLOP/s"
 
 
 def main() -> None:
-    """Measure, print a table and JSON."""
+    """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    shape_arguments(parser, dim=512, layers=8, heads=8, batch=4, frames=250)
-    parser.add_argument("--pairs", type=int, default=5)
-    shape = parser.parse_args()
-
-    import torch
-
-    codes, text = batch(shape)
-    ours, theirs = our_step(shape, codes, text), transformers_step(shape, codes, text)
-    ours(), theirs()
-    pairs = [(seconds(ours), seconds(theirs)) for _ in range(shape.pairs)]
-    frames = shape.batch * shape.frames
-    result = {
-        "shape": vars(shape),
-        "ours_frames_per_second": frames / statistics.median(a for a, _ in pairs),
-        "transformers_frames_per_second": frames / statistics.median(b for _, b in pairs),
-        "ratio": statistics.median(b / a for a, b in pairs),
-        "torch": torch.__version__,
-        "threads": torch.get_num_threads(),
-        "machine": platform.processor() or platform.machine(),
-    }
-    print(f"ours         {result['ours_frames_per_second']:8.0f} frames/s")
-    print(f"transformers {result['transformers_frames_per_second']:8.0f} frames/s")
-    print(f"ratio        {result['ratio']:8.2f} (median of {shape.pairs} pairs)")
-    print(json.dumps(result))
+    add = parser.add_argument
+    add("--shape", choices=SHAPES, default="base")
+    add("--batch", type=int, default=4)
+    add("--frames", type=int, default=250)
+    add("--pairs", type=int, default=5)
+    add("--ways", nargs="+", choices=TECHNIQUES, default=list(ON_CPU), metavar="WAY")
+    add("--no-memory", action="store_true", help="on a CPU it takes a process for each way")
+    output_argument(parser)
+    args = parser.parse_args()
+    plan = Plan(args.shape, args.batch, args.frames, args.ways, args.pairs, not args.no_memory)
+    run_alone(lambda limits: rows(plan, limits), args.output)
 
 
 if __name__ == "__main__":

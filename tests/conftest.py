@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from musicgen_train.codec.encodec import Encodec
+from tests.fast_paths import FAST_PATHS
 
 # Tensors are tiny here: more threads only wait for each other, in the commands that tests run too.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -16,6 +17,24 @@ TINY_CODEC = {
     "sample_rate": 2000, "channels": 1, "n_q": 4, "card": 16, "ratios": [4, 5], "n_filters": 4,
     "dimension": 8, "lstm": 0,
 }  # fmt: skip
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """All tests on one fast path; tests/fast_paths.py says what each is."""
+    parser.addoption("--fast-path", choices=FAST_PATHS, help="force it on every model")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Before any fixture makes a model."""
+    if config.option.fast_path:
+        FAST_PATHS[config.option.fast_path]()
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip what needs a GPU where there is none; tests/gpu says how to try them without."""
+    on_cpu = os.environ.get("MUSICGEN_DEVICE") == "cpu" and "device" in item.fixturenames  # type: ignore[attr-defined]
+    if item.get_closest_marker("gpu") and not torch.cuda.is_available() and not on_cpu:
+        pytest.skip("needs a CUDA device")
 
 
 @pytest.fixture

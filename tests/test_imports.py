@@ -70,6 +70,7 @@ def test_the_leaves_exist_so_that_the_rules_above_see_something():
         "musicgen_train.compress",
         "musicgen_train.evaluation.listening_test.__main__",
         "musicgen_train.app.__main__",
+        "benchmarks.__main__",
     ],
 )
 def test_importing_the_package_loads_no_heavy_library(module):

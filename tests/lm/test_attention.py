@@ -1,44 +1,24 @@
 """Either kernel of attention gives the same numbers, and one that cannot run is refused."""
 
 import sys
-from types import ModuleType
 
 import pytest
 import torch
-from torch.nn import functional as F
 
 from musicgen_train.errors import UserError
 from musicgen_train.lm import attention
 from musicgen_train.lm.model import LanguageModel
 from musicgen_train.lm.transformer import seen
 from musicgen_train.training.transforms import use_attention
-
-
-class LowerTriangularMask:
-    pass
-
-
-def memory_efficient_attention(q, k, v, attn_bias=None, p=0.0):
-    """What xformers documents of its own: [B, S, H, E], a bias that is added to the scores."""
-    assert p == 0.0
-    if isinstance(attn_bias, LowerTriangularMask):
-        attn_bias = torch.full((q.shape[1], k.shape[1]), float("-inf")).triu(1)
-    elif attn_bias is not None:
-        assert attn_bias.shape == (q.shape[0], q.shape[2], q.shape[1], k.shape[1])
-        assert attn_bias.stride(-2) % 8 == 0, "kernels read rows of a multiple of eight"
-    scores = torch.einsum("bqhe,bkhe->bhqk", q, k) / q.shape[-1] ** 0.5
-    scores = scores if attn_bias is None else scores + attn_bias
-    return torch.einsum("bhqk,bkhe->bqhe", F.softmax(scores, -1), v)
+from tests.fast_paths import stand_in_for_xformers
 
 
 @pytest.fixture
 def xformers(monkeypatch):
-    """A package of that name whose kernel is written down above: its own has no CPU operators."""
-    ops = ModuleType("xformers.ops")
-    ops.LowerTriangularMask = LowerTriangularMask
-    ops.memory_efficient_attention = memory_efficient_attention
-    monkeypatch.setitem(sys.modules, "xformers", ModuleType("xformers"))
-    monkeypatch.setitem(sys.modules, "xformers.ops", ops)
+    """A package of that name whose kernel is written down: its own has no CPU operators."""
+    for name in ("xformers", "xformers.ops"):
+        monkeypatch.setitem(sys.modules, name, None)  # so that what was there comes back
+    stand_in_for_xformers()
 
 
 @pytest.mark.parametrize("case", ["causal", "mask", "cross", "all"])

@@ -1,0 +1,44 @@
+"""Wall times, with the GPU's work in them, of calls that take turns in one process."""
+
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+
+def device_name() -> str:
+    """Where benchmarks run: cuda if there is a GPU."""
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def synchronize() -> None:
+    """Wait for the GPU, if there is one."""
+    import torch
+
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+
+
+def seconds(call: Callable[[], Any]) -> float:
+    """Wall time of one call, until the GPU is done with it."""
+    synchronize()
+    began = time.perf_counter()
+    call()
+    synchronize()
+    return time.perf_counter() - began
+
+
+def in_turn(calls: Mapping[str, Callable[[], Any]], rounds: int) -> dict[str, list[float]]:
+    """Seconds of each call in each round; in a round each has one turn."""
+    times: dict[str, list[float]] = {name: [] for name in calls}
+    for _ in range(rounds):
+        for name, call in calls.items():
+            times[name].append(seconds(call))
+    return times
+
+
+def times_as_fast(ours: Sequence[float], peer: Sequence[float]) -> float:
+    """The median over rounds of the peer's seconds to ours: what slows both leaves it alone."""
+    return statistics.median(b / a for a, b in zip(ours, peer, strict=True))
