@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from musicgen_train.errors import UserError
+from musicgen_train.lm.autocast import product_dtype
 
 KERNEL_COLUMNS = 16  # the 8-bit kernel reads so many at once, and past the end if they are fewer
 
@@ -43,7 +44,7 @@ def rounded(weights: str) -> UserError:
 
 
 class PackedLinear(nn.Module):
-    """x W^T with a packed W in float32 or bfloat16; [..., in] -> [..., out], in x's own type."""
+    """x W^T with a packed W in float32 or bfloat16; [..., in] -> [..., out], as `nn.Linear`'s."""
 
     def __init__(self, linear: nn.Linear, dtype: torch.dtype) -> None:
         super().__init__()
@@ -52,7 +53,7 @@ class PackedLinear(nn.Module):
         self.packed = pack(linear.weight.to(dtype))
 
     def forward(self, x: Tensor) -> Tensor:
-        return multiply(x.to(self.dtype), self.packed).to(x.dtype)
+        return multiply(x.to(self.dtype), self.packed).to(product_dtype(x))
 
     def unpack(self) -> nn.Linear:
         """The plain float32 layer."""
@@ -87,7 +88,7 @@ class Int8Linear(nn.Module):
         if self.missing:
             rows = F.pad(rows, (0, self.missing))
         y = torch.ops.aten._weight_int8pack_mm(rows, self.weight, self.scale)
-        return y.to(x.dtype).view(*x.shape[:-1], -1)
+        return y.to(product_dtype(x)).view(*x.shape[:-1], -1)
 
     def unpack(self) -> nn.Linear:
         """A plain float32 layer of the rounded weights."""

@@ -10,7 +10,7 @@ from musicgen_train.errors import UserError
 from musicgen_train.lm import LanguageModel, inference
 from musicgen_train.lm.acceleration import CapturedStep
 from musicgen_train.lm.inference import check_unrounded, prepare, restore
-from musicgen_train.lm.packing import PackedLinear
+from musicgen_train.lm.packing import Int8Linear, PackedLinear
 
 
 def model(**kwargs) -> LanguageModel:
@@ -205,3 +205,13 @@ def test_generation_under_autocast_keeps_its_cache_in_half_precision():
     with torch.autocast("cpu", torch.bfloat16):
         codes = lm.generate(8, seeds=[1, 2], greedy=True, cfg_coef=1.0)
     assert codes.shape == (2, 2, 8) and ((codes >= 0) & (codes < 16)).all()
+
+
+@pytest.mark.parametrize("weights", ["float32", "bfloat16", "int8"])
+def test_a_prepared_model_generates_under_autocast(weights):
+    lm = model()
+    prepare(lm, weights=weights)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert lm.generate(4, text(), seeds=[1, 2]).shape == (2, 2, 4)
+        layer = next(m for m in lm.modules() if isinstance(m, PackedLinear | Int8Linear))
+        assert layer(torch.ones(1, 64)).dtype == torch.bfloat16
