@@ -35,7 +35,7 @@ class RemoteShards:
         self.cache = cache
         self._prefix = hashlib.sha256(f"{url} {fingerprint}".encode()).hexdigest()[:16]
         self._checked: set[str] = set()  # shards that are known to be as large as they should be
-        self._end: tuple[int, bytes] | None = None  # of the right dataset.json: its size, last bytes
+        self._end: tuple[int, bytes] | None = None  # dataset.json's size and last bytes
 
     def read(self, name: str, offset: int, size: int) -> bytes:
         page = self.cache.page_bytes
