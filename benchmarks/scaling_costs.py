@@ -8,6 +8,8 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+from benchmarks.recipe_costs import STATE_BYTES
+
 HOUR = 3600.0
 TB, GB = 1e12, 1e9
 SHARDED = ("medium", "large")  # conf/experiment/pretrain_medium: trainer=fsdp; small: ddp
@@ -144,7 +146,7 @@ def run_cost(costs: dict[str, Any], size: str, gpus: int, given: Assumptions) ->
     }
     return RunCost(
         size, gpus, per_gpu, batch, steps, compute, sent, network,
-        state_bytes=20 * model["parameters"] / (gpus if size in SHARDED else 1),
+        state_bytes=STATE_BYTES * model["parameters"] / (gpus if size in SHARDED else 1),
         checkpoint_bytes=model["checkpoint_bytes"],
         checkpoint_seconds=stop,
         checkpoint_share=share,
