@@ -17,6 +17,7 @@ T = TypeVar("T")
 
 _TRIES = 6
 _FIRST_WAIT = 0.2  # seconds, doubled each time: 6 s in all
+_END = 4096  # bytes of dataset.json in which its fingerprint lies: behind the list of shards
 _LOG = logging.getLogger(__name__)
 
 
@@ -34,6 +35,7 @@ class RemoteShards:
         self.cache = cache
         self._prefix = hashlib.sha256(f"{url} {fingerprint}".encode()).hexdigest()[:16]
         self._checked: set[str] = set()  # shards that are known to be as large as they should be
+        self._end: tuple[int, bytes] | None = None  # dataset.json's size and last bytes
 
     def read(self, name: str, offset: int, size: int) -> bytes:
         page = self.cache.page_bytes
@@ -67,8 +69,14 @@ class RemoteShards:
         return page
 
     def _refuse_changes(self) -> None:
-        """Look after each page, before it is kept: other contents may be as long as these."""
+        """Look after each page, before it is kept: other contents may be as long as these.
+
+        All of dataset.json is read once, and then its end: it lists the shards, so that reading all
+        of it for each of their pages would grow with the square of the dataset.
+        """
         url = f"{self.url}/{INFO_NAME}"
+        if self._end_is_as_before(url):
+            return
         text = fetch(url)
         try:
             found = json.loads(text)["fingerprint"]
@@ -76,6 +84,17 @@ class RemoteShards:
             found = "damaged"
         if found != self.fingerprint:
             raise _changed(url, f"its fingerprint is {found}, not {self.fingerprint}")
+        end = text[-_END:]
+        self._end = (len(text), end) if f'"{found}"'.encode() in end else None
+
+    def _end_is_as_before(self, url: str) -> bool:
+        if self._end is None:
+            return False
+        size, end = self._end
+        try:
+            return fetch(url, size - len(end), size) == end
+        except UserError:  # it is shorter now; or not to be read, which reading all of it tells
+            return False
 
 
 def _changed(url: str, how: str) -> UserError:

@@ -177,6 +177,39 @@ def test_a_dataset_replaced_by_one_of_equal_sizes_is_noticed_and_not_cached(tmp_
         assert_equal(seen, straight[:1])
 
 
+def test_looking_for_changes_costs_a_page_the_same_however_many_shards_there_are(
+    tmp_path, monkeypatch
+):
+    looked: list[int] = []
+    fetch = remote.fetch
+
+    def counting(url, start=None, end=None):
+        found = fetch(url, start, end)
+        looked.extend([len(found)] * url.endswith("dataset.json"))
+        return found
+
+    folder = write_dataset(tmp_path / "set", 60, shard_bytes=1)
+    whole = (folder / "dataset.json").stat().st_size
+    assert whole > 2 * remote._END
+    with serving(tmp_path) as server:
+        far = data(server.url("set"), tmp_path / "cache", shuffle_shards=0)
+        monkeypatch.setattr(remote, "fetch", counting)
+        batches(far, 20)
+    assert looked.count(whole) == 1
+    assert sum(looked) - whole <= 61 * remote._END
+
+
+def test_a_dataset_replaced_by_a_smaller_one_is_noticed(tmp_path):
+    write_dataset(tmp_path / "set", 60, shard_bytes=1)
+    new = write_dataset(tmp_path / "new", 20, shard_bytes=1, name="n")
+    with serving(tmp_path) as server:
+        far = data(server.url("set"), tmp_path / "cache", shuffle_shards=0)
+        batches(far, 1)
+        (tmp_path / "set" / "dataset.json").write_bytes((new / "dataset.json").read_bytes())
+        with pytest.raises(UserError, match=r"its fingerprint is \w+, not \w+; .*was changed"):
+            batches(far, 20)
+
+
 def test_a_dataset_prepared_anew_at_the_same_address_is_not_read_from_the_cache(tmp_path):
     cache = tmp_path / "cache"
     with serving(tmp_path) as server:
