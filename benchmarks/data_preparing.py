@@ -14,6 +14,7 @@ from typing import Any
 
 from benchmarks.memory import in_fresh_process, peak_mib
 from benchmarks.results import Row
+from benchmarks.timing import one_thread
 
 TRACK_DURATION = 150.0  # seconds
 RATE, SEGMENT_DURATION = 32000, 30.0
@@ -128,12 +129,6 @@ def analyses(blocks: list[Any]) -> Iterator[tuple[str, Callable[[], Any]]]:
     yield "fingerprint", lambda: fingerprint(iter(blocks), RATE)
     yield "tempo (estimates)", lambda: estimate_tempo(iter(blocks), RATE)
     yield "key (estimates)", lambda: estimate_key(iter(blocks), RATE)
-
-
-def one_thread() -> None:
-    import torch
-
-    torch.set_num_threads(1)
 
 
 def music_seconds(folder: Path) -> float:
