@@ -18,7 +18,7 @@ from musicgen_train.errors import UserError, exit_on_user_error
 
 # What a quick run takes on two CPU cores, in seconds, until this machine has a time of its own;
 # and the module that has the rows.
-BENCHMARKS = {
+BENCHMARKS: dict[str, tuple[str, float]] = {
     "training": ("benchmarks.train_step", 150),
     "generation": ("benchmarks.generate", 110),
     "profile": ("benchmarks.generate_profile", 40),

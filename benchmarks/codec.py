@@ -15,7 +15,14 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from benchmarks.alone import output_argument, run_alone
-from benchmarks.codec_models import PRESETS, Calls, music_like, our_calls, our_codec
+from benchmarks.codec_models import (
+    PRESETS,
+    Calls,
+    folded_codec,
+    music_like,
+    our_calls,
+    our_codec,
+)
 from benchmarks.codec_models import transformers_calls as their_calls
 from benchmarks.limits import Limits
 from benchmarks.memory import in_fresh_process, peak_mib
@@ -101,9 +108,8 @@ def coding(plan: Plan, limits: Limits) -> Iterator[Row]:
 def task_flops(task: str, plan: Plan) -> int:
     """Of the folded codec, as torch's counter cannot look into weight norm."""
     from benchmarks.flops import counted_flops
-    from musicgen_train.codec.folding import fold_weight_norm
 
-    codec = fold_weight_norm(our_codec(plan.preset))
+    codec = folded_codec(plan.preset)
     second = music_like(1, 1.0, codec.sample_rate)
     call = our_calls(codec, second, codec.encode(second))[task]
     return round(counted_flops(call, codec) * plan.batch * plan.seconds)
@@ -192,18 +198,20 @@ def peak_of(row: str, plan: Plan) -> float:
 
     if row in STEPS:
         step = training_step(row, plan)
-        step(), step()
+        step()
+        step()
         return peak_mib()
     task, _, name = row.partition(", ")
     with torch.inference_mode():
         call = coder(name, plan)[task]
-        call(), call()
+        call()
+        call()
     return peak_mib()
 
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     add = parser.add_argument
     add("--preset", choices=PRESETS, default="32khz")
     add("--batch", type=int, default=1)

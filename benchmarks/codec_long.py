@@ -10,28 +10,12 @@ of its own. Agreement compares codes and audio away from 1 s at either end, and 
 import argparse
 import json
 import time
-from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from benchmarks.codec_models import PRESETS, music_like, our_codec
+from benchmarks.codec_models import PRESETS, folded_codec, seconds_of_music
 from benchmarks.memory import in_fresh_process, peak_mib
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from musicgen_train.codec.encodec import Encodec
-
-
-def folded_codec(preset: str) -> "Encodec":
-    from musicgen_train.codec.folding import fold_weight_norm
-
-    return fold_weight_norm(our_codec(preset))
-
-
-def seconds_of_music(n_seconds: int, sample_rate: int) -> "Iterator[Tensor]":
-    for i in range(n_seconds):
-        yield music_like(1, 1.0, sample_rate, start=i * sample_rate)
+from benchmarks.results import write_json
 
 
 def stream(preset: str, minutes: float) -> dict[str, float]:
@@ -86,7 +70,7 @@ def print_table(rows: list[dict[str, float]]) -> None:
 
 def main() -> None:
     """Measure, print a table and JSON."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     add = parser.add_argument
     add("--preset", choices=PRESETS, default="tiny")
     add("--minutes", type=float, nargs="+", default=[1, 10, 60])
@@ -102,7 +86,7 @@ def main() -> None:
         print_table(result["memory"])
     print(json.dumps(result))
     if args.output:
-        args.output.write_text(json.dumps(result, indent=2) + "\n")
+        write_json(args.output, result)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """What the codec benchmarks code: the published shapes, transformers' model, and audio."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -45,6 +45,13 @@ def our_codec(preset: str) -> "Encodec":
     return codec
 
 
+def folded_codec(preset: str) -> "Encodec":
+    """The same without weight norm, as it is used."""
+    from musicgen_train.codec.folding import fold_weight_norm
+
+    return fold_weight_norm(our_codec(preset))
+
+
 def music_like(batch: int, duration: float, sample_rate: int, start: int = 0) -> "Tensor":
     """Three decaying notes a second over soft noise, from sample `start` on: [B, 1, N]."""
     import torch
@@ -57,6 +64,12 @@ def music_like(batch: int, duration: float, sample_rate: int, start: int = 0) ->
     tone = (2 * torch.pi / 3 * pitch * beats).sin() * (-3 * (beats % 1)).exp()
     noise = torch.randn(batch, n_samples, generator=rng)
     return (0.3 * tone + 0.02 * noise).float()[:, None]
+
+
+def seconds_of_music(n_seconds: int, sample_rate: int) -> "Iterator[Tensor]":
+    """The same second by second, [1, 1, sample_rate] each, made when it is asked for."""
+    for i in range(n_seconds):
+        yield music_like(1, 1.0, sample_rate, start=i * sample_rate)
 
 
 def our_calls(codec: "Encodec", wav: "Tensor", codes: "Tensor") -> Calls:
@@ -77,7 +90,7 @@ def transformers_calls(codec: "Encodec", wav: "Tensor", codes: "Tensor") -> Call
         use_causal_conv=shape["causal"], pad_mode=shape["pad_mode"], normalize=False,
         use_conv_shortcut=shape["skip"] == "conv",
     )  # fmt: skip
-    model = EncodecModel(config).eval()
+    model: Any = EncodecModel(config).eval()
     model.load_state_dict(codec.state_dict())
     model.to(wav.device)
     return {

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from benchmarks.memory import in_fresh_process
+from benchmarks.memory import in_fresh_process, status_mib
 from benchmarks.results import Row
 from benchmarks.timing import times_as_fast
 
@@ -183,10 +183,10 @@ def index_memory(n_samples: int) -> dict[str, float]:
         info = INFO | {"format_version": 1, "shards": shards, "fingerprint": fingerprint}
         (Path(folder) / INFO_NAME).write_text(json.dumps(info))
         del arrays, size, rows
-        before, began = _resident_mib(), time.perf_counter()
+        before, began = status_mib("VmRSS"), time.perf_counter()
         index = load_index(folder)
         opened = time.perf_counter() - began
-        held = _resident_mib() - before
+        held = status_mib("VmRSS") - before
         began = time.perf_counter()
         order = epoch_order(len(index), 0, 0)
         return {
@@ -195,11 +195,6 @@ def index_memory(n_samples: int) -> dict[str, float]:
             "order s": round(time.perf_counter() - began, 2),
             "order MiB": round(order.nbytes / 2**20),
         }
-
-
-def _resident_mib() -> float:
-    status = Path("/proc/self/status").read_text()
-    return int(status.split("VmRSS:")[1].split()[0]) / 2**10
 
 
 def rows(folder: Path, plan: Plan) -> Iterator[Row]:

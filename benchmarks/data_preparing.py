@@ -14,6 +14,7 @@ from typing import Any
 
 from benchmarks.memory import in_fresh_process, peak_mib
 from benchmarks.results import Row
+from benchmarks.timing import one_thread
 
 TRACK_DURATION = 150.0  # seconds
 RATE, SEGMENT_DURATION = 32000, 30.0
@@ -56,7 +57,7 @@ def prepare_once(music: Path, output: Path, settings: dict[str, Any]) -> dict[st
     spent = 0.0
     for attempt in ("warm", "timed"):  # what is imported or planned on first use is no speed
         began = time.process_time()
-        prepare(music, output / attempt, **SETTINGS, **settings)
+        prepare(music, output / attempt, **(SETTINGS | settings))
         spent = time.process_time() - began
     return {"music": music_seconds(music), "spent": spent, "MiB": peak_mib()}
 
@@ -130,12 +131,6 @@ def analyses(blocks: list[Any]) -> Iterator[tuple[str, Callable[[], Any]]]:
     yield "key (estimates)", lambda: estimate_key(iter(blocks), RATE)
 
 
-def one_thread() -> None:
-    import torch
-
-    torch.set_num_threads(1)
-
-
 def music_seconds(folder: Path) -> float:
     import soundfile
 
@@ -167,9 +162,20 @@ def rows(folder: Path, minutes: float, rounds: int, preset: str) -> Iterator[Row
         times = seconds / statistics.median(spent[stage] for spent in found)
         case = f"preparing, {stage} alone"
         yield Row("data", case, times, "x real time", rounds=rounds, note="per core, of mp3")
-    dataset = folder / f"{next(iter(RUNS))}0" / "timed"
+    dataset = dataset_for(preset, music["mp3"], folder)
     yield speed(
         f"tokenising, {preset} codec",
         lambda n: in_fresh_process(tokenize_once, dataset, folder / f"codes{n}", preset),
         1,
     )
+
+
+def dataset_for(preset: str, music: Path, folder: Path) -> Path:
+    """The dataset of the first run, or one more if the preset's codec wants another rate."""
+    from benchmarks.codec_models import PRESETS
+
+    rate = PRESETS[preset]["sample_rate"]
+    if rate == RATE:
+        return folder / f"{next(iter(RUNS))}0" / "timed"
+    in_fresh_process(prepare_once, music, folder / f"at {rate}", {"sample_rate": rate})
+    return folder / f"at {rate}" / "timed"

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-import re
 import statistics
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from benchmarks.memory import in_fresh_process
+from benchmarks.memory import in_fresh_process, peak_of_this_process
 from benchmarks.results import Row
 from benchmarks.timing import seconds
 
@@ -217,34 +214,3 @@ class Remembering:
     def protocol(self) -> dict[str, object]:
         """Nothing that anybody could repeat."""
         return {"embedder": "benchmark"}
-
-
-@contextmanager
-def peak_of_this_process() -> Iterator[dict[str, float]]:
-    """Fills in the peak within the block in MiB: of all pages, and of those that are its own.
-
-    Pages of mapped files count as resident, though the kernel takes them back when it needs them.
-    """
-    found: dict[str, float] = {}
-    Path("/proc/self/clear_refs").write_text("5")  # from here on VmHWM is a new peak
-    before, own, done = status_mib("VmRSS"), [status_mib("RssAnon")], threading.Event()
-
-    def watch() -> None:
-        while not done.wait(0.005):
-            own.append(max(own.pop(), status_mib("RssAnon")))
-
-    watcher = threading.Thread(target=watch)
-    watcher.start()
-    try:
-        yield found
-    finally:
-        done.set()
-        watcher.join()
-    found |= {"before_mib": before, "resident_mib": status_mib("VmHWM"), "own_mib": own[0]}
-
-
-def status_mib(field: str) -> float:
-    """A field of Linux's /proc/self/status."""
-    found = re.search(rf"{field}:\s*(\d+) kB", Path("/proc/self/status").read_text())
-    assert found, field
-    return int(found[1]) / 1024

@@ -55,9 +55,10 @@ def step_cost(lm: "LanguageModel", rows: int, visible: int, text_length: int) ->
 
     rows: pieces of music times branches of guidance. visible: steps that attention looks at.
     """
-    weights = sum(p.numel() for p in lm.layers.parameters() if p.ndim == 2)
+    layers: Any = lm.layers
+    weights = sum(p.numel() for p in layers.parameters() if p.ndim == 2)
     # A text's keys and values are computed once, before the first step.
     weights += lm.heads.weight.numel()
-    weights -= sum(layer.cross_attn.kv.weight.numel() for layer in lm.layers)
-    attention = 2 * lm.dim * (visible + text_length) * len(lm.layers)
+    weights -= sum(layer.cross_attn.kv.weight.numel() for layer in layers)
+    attention = 2 * lm.dim * (visible + text_length) * len(layers)
     return 2 * rows * (weights + attention), weights

@@ -186,7 +186,7 @@ def peak_of(shape: str, device: str, batch: int, name: str) -> float:
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     add = parser.add_argument
     add("--shape", choices=SHAPES, default="small")
     add("--batches", type=int, nargs="+", default=[1, 4, 16])

@@ -121,7 +121,7 @@ def main() -> None:
     """Measure and print a table."""
     from benchmarks.tables import table
 
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     add = parser.add_argument
     add("--shape", choices=SHAPES, default="small")
     add("--batch", type=int, default=1)

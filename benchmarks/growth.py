@@ -9,7 +9,6 @@ if a curve grows faster. growth.json and the pictures go to DIR, and with --page
 
 import argparse
 import json
-import platform
 import sys
 import time
 from collections.abc import Callable
@@ -34,7 +33,8 @@ def measure(quick: bool, only: list[str]) -> dict[str, Any]:
         growth_generation,
         growth_training,
     )
-    from benchmarks.growth_point import device
+    from benchmarks.results import machine
+    from benchmarks.timing import device_name
 
     rounds = 1 if quick else 3
     parts: dict[str, Callable[[], list[Curve]]] = {
@@ -44,10 +44,10 @@ def measure(quick: bool, only: list[str]) -> dict[str, Any]:
         "training": lambda: growth_training.curves(quick, rounds),
         "generation": lambda: growth_generation.curves(quick, rounds),
     }
-    cuda = device() == "cuda"
+    hardware = machine()
     results: dict[str, Any] = {
-        "machine": torch.cuda.get_device_name() if cuda else processor(),
-        "device": device(),
+        "machine": hardware["gpu"] or hardware["cpu"],
+        "device": device_name(),
         "torch": torch.__version__,
         "quick": quick,
         "curves": [],
@@ -60,16 +60,6 @@ def measure(quick: bool, only: list[str]) -> dict[str, Any]:
         print(f"{name} took {time.perf_counter() - began:.0f} s", flush=True)
         results["curves"] += [curve.record() for curve in curves]
     return results
-
-
-def processor() -> str:
-    """The name of the CPU, as Linux has it."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        lines = []
-    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(names, "") or platform.processor() or platform.machine()
 
 
 def print_curve(curve: "Curve") -> None:
@@ -98,7 +88,7 @@ def main() -> None:
 
     from benchmarks.growth_fit import curve_of
     from benchmarks.growth_page import write_page, write_pictures
-    from recipes.finetuning.run_folder import write_json
+    from benchmarks.results import write_json
 
     if arguments.source:
         results = json.loads(arguments.source.read_text())

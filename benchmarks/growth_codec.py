@@ -1,10 +1,10 @@
 """Streamed coding against the length of the audio."""
 
-from benchmarks.codec_long import folded_codec, seconds_of_music
-from benchmarks.growth_fit import Curve
-from benchmarks.growth_point import measured, one_thread
-from benchmarks.growth_training import both
+from benchmarks.codec_models import folded_codec, seconds_of_music
+from benchmarks.growth_fit import Curve, time_and_memory
+from benchmarks.growth_point import measured
 from benchmarks.memory import in_fresh_process
+from benchmarks.timing import one_thread
 
 PRESET = "tiny"
 SIZES = {True: (10, 20, 40, 80), False: (30, 60, 120, 240, 480, 960)}  # seconds of audio
@@ -41,5 +41,6 @@ def curves(quick: bool) -> list[Curve]:
     found = []
     for name in ("encoding", "decoding"):
         own = [(n, point[name]) for n, point in points]
-        found += both("codec", f"streamed {name} against the audio", "seconds", own, MUST)
+        title = f"streamed {name} against the audio"
+        found += time_and_memory("codec", title, "seconds", own, MUST)
     return found

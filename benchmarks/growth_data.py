@@ -11,10 +11,9 @@ from unittest.mock import patch
 import numpy as np
 
 from benchmarks.data_loading import write_shards
-from benchmarks.evaluation_distances import status_mib
 from benchmarks.growth_fit import Curve
-from benchmarks.growth_point import host_mib, one_thread, seconds
-from benchmarks.memory import in_fresh_process
+from benchmarks.memory import added_mib, in_fresh_process, status_mib
+from benchmarks.timing import device_seconds, one_thread
 
 IN_A_SHARD = 1000  # samples of the one shard that is written; all others are links to it
 SAMPLES = (1000, 10_000, 100_000, 1_000_000)
@@ -57,7 +56,7 @@ def open_point(folder: str) -> dict[str, float]:
     one_thread()
     before = status_mib("RssAnon")
     kept: list[Any] = []
-    opened = seconds(lambda: kept.append(load_index(folder)))
+    opened = device_seconds(lambda: kept.append(load_index(folder)), "cpu")
     gc.collect()
     held = status_mib("RssAnon") - before
     kept.clear()
@@ -65,14 +64,14 @@ def open_point(folder: str) -> dict[str, float]:
     def first_batch() -> None:
         next(iter(MusicDataModule(folder, "codes", batch_size=8).train_dataloader()))
 
-    return {"open": opened, "first": seconds(first_batch), "held": held}
+    return {"open": opened, "first": device_seconds(first_batch, "cpu"), "held": held}
 
 
 def peak_point(folder: str) -> float:
     """MiB that opening the index takes at its peak."""
     from musicgen_train.data.index import load_index
 
-    return host_mib(lambda: load_index(folder))
+    return added_mib(lambda: load_index(folder))
 
 
 def index_curves() -> list[Curve]:

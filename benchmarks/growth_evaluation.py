@@ -5,10 +5,10 @@ from typing import Any
 import numpy as np
 
 from benchmarks.evaluation_distances import WIDTH, WINDOWS
-from benchmarks.growth_fit import Curve
-from benchmarks.growth_point import host_mib, one_thread, seconds
-from benchmarks.growth_training import both
+from benchmarks.growth_fit import Curve, time_and_memory
+from benchmarks.growth_point import measured
 from benchmarks.memory import in_fresh_process
+from benchmarks.timing import one_thread
 
 SIZES = {True: (2000, 4000, 8000, 16_000), False: (2000, 8000, 32_000, 128_000, 512_000)}  # clips
 MUST: dict[str, tuple[float, float]] = {"seconds": (1, 1), "MiB": (0, 0)}
@@ -38,12 +38,12 @@ def statistics_point(n_clips: int) -> dict[str, float]:
     one_thread()
     rows: Any = EndlessRows(n_clips * WINDOWS)
     vectors = ClipVectors(rows, np.full(n_clips, WINDOWS))
-    ClipVectors(EndlessRows(WINDOWS), [WINDOWS]).statistics()  # type: ignore[arg-type]
-    return {"seconds": seconds(vectors.statistics), "MiB": host_mib(vectors.statistics)}
+    few: Any = EndlessRows(WINDOWS)
+    return measured(vectors.statistics, 1, warm=ClipVectors(few, [WINDOWS]).statistics)
 
 
 def curves(quick: bool) -> list[Curve]:
     """Time and memory of the statistics that a Fréchet distance is made of."""
     points = [(n, in_fresh_process(statistics_point, n)) for n in SIZES[quick]]
     title = "statistics for a Fréchet distance against the clips"
-    return both("evaluation", title, "clips", points, MUST)
+    return time_and_memory("evaluation", title, "clips", points, MUST)

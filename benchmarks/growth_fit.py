@@ -58,3 +58,18 @@ def fitted_exponent(points: Sequence[tuple[float, float]], floor: float) -> floa
     x_mean, y_mean = sum(xs) / len(xs), sum(ys) / len(ys)
     products = sum((x - x_mean) * (y - y_mean) for x, y in zip(xs, ys, strict=True))
     return products / sum((x - x_mean) ** 2 for x in xs)
+
+
+def time_and_memory(
+    group: str,
+    title: str,
+    x: str,
+    points: list[tuple[int, dict[str, Any]]],
+    must: dict[str, tuple[float, float]],
+) -> list[Curve]:
+    """The curves of time and of memory of the same points."""
+    words = {"seconds": ("time", "s"), "MiB": ("memory added", "MiB")}
+    return [
+        Curve(group, title, x, word, unit, must[key], [(float(n), p[key]) for n, p in points])
+        for key, (word, unit) in words.items()
+    ]

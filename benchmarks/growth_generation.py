@@ -1,11 +1,11 @@
 """Generation against the length of the music and the batch."""
 
-from benchmarks.growth_fit import Curve
-from benchmarks.growth_point import device, measured, one_thread
-from benchmarks.growth_training import CARD, TEXT_LENGTH, both
+from benchmarks.growth_fit import Curve, time_and_memory
+from benchmarks.growth_point import measured
+from benchmarks.lm_models import N_Q, TEXT_LENGTH, Shape, our_model
 from benchmarks.memory import in_fresh_process
+from benchmarks.timing import device_name, one_thread
 
-N_Q = 4
 CPU = {"dim": 256, "layers": 4, "batch": 4, "frames": 100}
 GPU = {"dim": 1024, "layers": 24, "batch": 4, "frames": 250}
 SIZES: dict[bool, dict[str, tuple[int, ...]]] = {
@@ -20,34 +20,30 @@ MUST: dict[str, dict[str, tuple[float, float]]] = {
 }
 
 
-def generation_point(shape: dict[str, int], rounds: int) -> dict[str, float]:
+def generation_point(sizes: dict[str, int], rounds: int) -> dict[str, float]:
     """Seconds a step, on average over a generation with guidance, and its memory."""
     import torch
 
-    from musicgen_train.lm.model import LanguageModel
-
     one_thread()
-    on, dim, batch = device(), shape["dim"], shape["batch"]
-    torch.manual_seed(0)
-    with torch.device(on):
-        lm = LanguageModel(
-            n_q=N_Q, card=CARD, dim=dim, num_heads=dim // 64, num_layers=shape["layers"],
-            text_dim=dim,
-        ).eval()  # fmt: skip
+    device, dim, batch = device_name(), sizes["dim"], sizes["batch"]
+    lm = our_model(Shape(dim, sizes["layers"], dim // 64), device, text_dim=dim).eval()
+    with torch.device(device):
         text = torch.randn(batch, TEXT_LENGTH, dim), torch.ones(batch, TEXT_LENGTH)
 
     def generate(n_frames: int) -> None:
         lm.generate(n_frames, text, cfg_coef=3.0, seeds=range(batch))
 
-    found = measured(lambda: generate(shape["frames"]), rounds, on, warm=lambda: generate(8))
-    return found | {"seconds": found["seconds"] / (shape["frames"] + N_Q - 1)}
+    n_frames = sizes["frames"]
+    found = measured(lambda: generate(n_frames), rounds, device, warm=lambda: generate(8))
+    return found | {"seconds": found["seconds"] / (n_frames + N_Q - 1)}
 
 
 def curves(quick: bool, rounds: int) -> list[Curve]:
     """Time of a step and memory of a generation against each size."""
     found = []
+    base = GPU if device_name() == "cuda" else CPU
     for x, sizes in SIZES[quick].items():
-        base = GPU if device() == "cuda" else CPU
+        title = f"one step of generation against {x}"
         points = [(n, in_fresh_process(generation_point, base | {x: n}, rounds)) for n in sizes]
-        found += both("generation", f"one step of generation against {x}", x, points, MUST[x])
+        found += time_and_memory("generation", title, x, points, MUST[x])
     return found

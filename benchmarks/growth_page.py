@@ -1,10 +1,11 @@
 """The page and the pictures of measured growth, from growth.json alone."""
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.growth_fit import TOLERANCE, Curve, curve_of, larger_half
+from benchmarks.results import write_text
+from benchmarks.tables import markdown
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -31,8 +32,6 @@ again and writes this page.
 
 def write_page(results: dict[str, Any], page: Path) -> None:
     """Write the page, and its pictures into a folder of its name beside it."""
-    from recipes.finetuning.run_folder import write_text
-
     curves = [curve_of(record) for record in results["curves"]]
     folder = page.with_suffix("")
     write_pictures(curves, folder)
@@ -57,15 +56,15 @@ def intro(results: dict[str, Any]) -> str:
 
 def table(curves: list[Curve]) -> str:
     """One row a curve, in Markdown."""
-    rows = ["| | from | to | exponent | must | |", "|---|---|---|---|---|---|"]
+    rows = []
     for curve in curves:
         first, last = min(curve.points), max(curve.points)
-        rows.append(
-            f"| {curve.title}: {curve.y} | {amount(first[1])} {curve.unit} ({first[0]:,.0f}) | "
-            f"{amount(last[1])} {curve.unit} ({last[0]:,.0f}) | {curve.exponent + 0.0:.2f} | "
-            f"{must(curve)} | {'' if curve.fine else '**grows too fast**'} |"
-        )
-    return "\n".join(rows)
+        rows.append([
+            f"{curve.title}: {curve.y}", f"{amount(first[1])} {curve.unit} ({first[0]:,.0f})",
+            f"{amount(last[1])} {curve.unit} ({last[0]:,.0f})", f"{curve.exponent + 0.0:.2f}",
+            must(curve), "" if curve.fine else "**grows too fast**",
+        ])  # fmt: skip
+    return markdown(["", "from", "to", "exponent", "must", ""], rows)
 
 
 def must(curve: Curve) -> str:
@@ -84,6 +83,8 @@ def write_pictures(curves: list[Curve], folder: Path) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
+    from musicgen_train.data.audio import replacing
+
     folder.mkdir(parents=True, exist_ok=True)
     for group in GROUPS:
         own = [curve for curve in curves if curve.group == group]
@@ -98,9 +99,8 @@ def write_pictures(curves: list[Curve], folder: Path) -> None:
         for axes in figure.axes[len(own) :]:
             axes.set_axis_off()
         figure.tight_layout()
-        partial = folder / f".{group}.png"
-        figure.savefig(partial, format="png")
-        os.replace(partial, folder / f"{group}.png")
+        with replacing(folder / f"{group}.png") as partial:
+            figure.savefig(partial, format="png")
 
 
 def draw(axes: "Axes", curve: Curve) -> None:

@@ -1,12 +1,12 @@
 """A training step against the length, the batch and the number of codebooks."""
 
-from typing import Any
-
-from benchmarks.growth_fit import Curve
-from benchmarks.growth_point import device, measured, one_thread
+from benchmarks.growth_fit import Curve, time_and_memory
+from benchmarks.growth_point import measured
+from benchmarks.lm_models import Shape
 from benchmarks.memory import in_fresh_process
+from benchmarks.timing import device_name, one_thread
+from benchmarks.train_models import TECHNIQUES, our_step, random_batch
 
-CARD, TEXT_LENGTH = 2048, 12
 CPU = {"dim": 256, "layers": 4, "batch": 1, "frames": 250, "codebooks": 4}
 GPU = {"dim": 1024, "layers": 24, "batch": 4, "frames": 750, "codebooks": 4}
 # By device and by whether it is for a look: the sizes of each curve.
@@ -35,58 +35,20 @@ MUST: dict[str, dict[str, tuple[float, float]]] = {
 }
 
 
-def step_point(shape: dict[str, int], rounds: int) -> dict[str, float]:
-    """Forward, backward and AdamW of a batch of random codes of this shape."""
-    import torch
-
-    from musicgen_train.lm.model import LanguageModel
-
+def step_point(sizes: dict[str, int], rounds: int) -> dict[str, float]:
+    """A step as train.py takes it, of random codes of these sizes."""
     one_thread()
-    on, dim, n_q = device(), shape["dim"], shape["codebooks"]
-    torch.manual_seed(0)
-    with torch.device(on):
-        lm = LanguageModel(
-            n_q=n_q, card=CARD, dim=dim, num_heads=dim // 64, num_layers=shape["layers"],
-            text_dim=dim,
-        )  # fmt: skip
-        codes = torch.randint(CARD, (shape["batch"], n_q, shape["frames"]))
-        text = torch.randn(shape["batch"], TEXT_LENGTH, dim), torch.ones(1, TEXT_LENGTH)
-        lengths = torch.full((shape["batch"],), shape["frames"])
-    scales = 1 / (n_q * lm.n_predicted(lengths, shape["frames"]))
-    condition = text[0], text[1].expand(shape["batch"], -1)
-    optimizer = torch.optim.AdamW(lm.parameters(), lr=1e-4, fused=True)
-
-    def step() -> None:
-        optimizer.zero_grad()
-        with torch.autocast("cuda", torch.bfloat16, enabled=on == "cuda"):
-            loss = lm.loss(codes, lengths, scales, text=condition)[0]
-        loss.backward()
-        optimizer.step()
-
-    return measured(step, rounds, on)
+    device, dim = device_name(), sizes["dim"]
+    shape = Shape(dim, sizes["layers"], dim // 64)
+    batch = random_batch(shape, sizes["batch"], sizes["frames"], device, sizes["codebooks"])
+    return measured(our_step(shape, batch, TECHNIQUES["as train.py does"]), rounds, device)
 
 
 def curves(quick: bool, rounds: int) -> list[Curve]:
     """Time and memory of a step against each size, the others as they are."""
-    on = device()
-    found = []
-    for x, sizes in SIZES[on, quick].items():
-        base = {**(GPU if on == "cuda" else CPU), x: 0}
+    device, found = device_name(), []
+    base = GPU if device == "cuda" else CPU
+    for x, sizes in SIZES[device, quick].items():
         points = [(n, in_fresh_process(step_point, base | {x: n}, rounds)) for n in sizes]
-        found += both("training", f"training step against {x}", x, points, MUST[x])
+        found += time_and_memory("training", f"training step against {x}", x, points, MUST[x])
     return found
-
-
-def both(
-    group: str,
-    title: str,
-    x: str,
-    points: list[tuple[int, dict[str, Any]]],
-    must: dict[str, tuple[float, float]],
-) -> list[Curve]:
-    """The curves of time and of memory of the same points."""
-    words = {"seconds": ("time", "s"), "MiB": ("memory added", "MiB")}
-    return [
-        Curve(group, title, x, word, unit, must[key], [(float(n), p[key]) for n, p in points])
-        for key, (word, unit) in words.items()
-    ]

@@ -27,7 +27,9 @@ SHAPES = {
 }
 
 
-def our_model(shape: Shape, device: str, text_dim: int = TEXT_DIM) -> "LanguageModel":
+def our_model(
+    shape: Shape, device: str, text_dim: int = TEXT_DIM, n_q: int = N_Q
+) -> "LanguageModel":
     """A random language model of a shape."""
     import torch
 
@@ -36,7 +38,7 @@ def our_model(shape: Shape, device: str, text_dim: int = TEXT_DIM) -> "LanguageM
     torch.manual_seed(0)
     with torch.device(device):
         return LanguageModel(
-            n_q=N_Q, card=CARD, dim=shape.dim, num_layers=shape.layers, num_heads=shape.heads,
+            n_q=n_q, card=CARD, dim=shape.dim, num_layers=shape.layers, num_heads=shape.heads,
             text_dim=text_dim,
         )  # fmt: skip
 
@@ -45,11 +47,14 @@ def decoder_config(shape: Shape) -> Any:
     """transformers' configuration of the same."""
     from transformers import MusicgenDecoderConfig, logging
 
+    specials: dict[str, Any] = dict.fromkeys(
+        ("pad_token_id", "bos_token_id", "decoder_start_token_id"), CARD
+    )
     logging.set_verbosity_error()  # of special tokens that lie behind the codes, as MusicGen's do
     return MusicgenDecoderConfig(
         vocab_size=CARD, hidden_size=shape.dim, num_hidden_layers=shape.layers,
         num_attention_heads=shape.heads, ffn_dim=4 * shape.dim, num_codebooks=N_Q, dropout=0.0,
-        pad_token_id=CARD, bos_token_id=CARD, decoder_start_token_id=CARD, audio_channels=1,
+        audio_channels=1, **specials,
     )  # fmt: skip
 
 
@@ -80,7 +85,7 @@ def their_musicgen(shape: Shape, device: str, dtype: "torch.dtype") -> Any:
     text = T5Config(d_model=TEXT_DIM, d_kv=8, d_ff=8, num_layers=1, num_heads=1, vocab_size=32)
     config = MusicgenConfig(text_encoder=text, audio_encoder=codec, decoder=decoder_config(shape))
     with torch.device(device):
-        model = MusicgenForConditionalGeneration(config)
+        model: Any = MusicgenForConditionalGeneration(config)
     model.generation_config.pad_token_id = CARD
     return model.to(dtype).eval()
 

@@ -14,7 +14,10 @@ import subprocess
 import sys
 import tempfile
 import threading
+from contextlib import suppress
 from pathlib import Path
+
+from benchmarks.memory import status_mib
 
 ROOT = Path(__file__).parents[1]
 LM_SHAPES = {
@@ -93,13 +96,8 @@ def measure(name: str, overrides: list[str], folder: Path) -> tuple[float, float
 def watch(pid: int, peak: list[float], done: threading.Event) -> None:
     """Keep the most memory of a process in GB: also if it sets its own record back."""
     while not done.wait(0.02):
-        try:
-            status = Path(f"/proc/{pid}/status").read_text()
-        except OSError:
-            return
-        found = re.search(r"VmHWM:\s*(\d+) kB", status)
-        if found:
-            peak[0] = max(peak[0], int(found[1]) * 1024 / 1e9)
+        with suppress(OSError, ValueError):  # the process has ended
+            peak[0] = max(peak[0], status_mib("VmHWM", pid) * 2**20 / 1e9)
 
 
 def runs(made: dict[int, dict[str, Path]], steps: int) -> dict[str, list[str]]:

@@ -44,7 +44,7 @@ def cost(experiment: str, gpus: int, peak: float, mfu: float) -> list[str]:
 
 def main() -> None:
     """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--gpus", type=int, default=8)
     parser.add_argument("--peak", type=float, default=989.4, help="10^12 FLOPs a second of a GPU")
     parser.add_argument("--mfu", type=float, default=0.4, help="share of the peak that is reached")

@@ -140,11 +140,16 @@ class ResultsFile:
 
 def write_json(path: Path, content: Any) -> None:
     """A JSON file that appears whole."""
+    write_text(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """A text file that appears whole."""
     from musicgen_train.data.audio import replacing
 
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as partial:
-        partial.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+        partial.write_text(text, encoding="utf-8")
 
 
 def read_results(path: Path) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from benchmarks.scaling_costs import (
     run_cost,
     steps_between,
 )
+from benchmarks.tables import markdown
 from benchmarks.unit_costs_model import SIZES
 
 LIBRARIES = (20_000.0, 1_000_000.0)  # hours of music
@@ -55,12 +56,6 @@ def all_tables(costs: dict[str, Any], given: Assumptions) -> dict[str, str]:
     }
 
 
-def table(head: list[str], rows: list[list[str]]) -> str:
-    """A Markdown table."""
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
 def number(value: float) -> str:
     """Three digits, with a comma between thousands."""
     if value == 0 or not 0.01 <= abs(value) < 1e15:
@@ -75,7 +70,7 @@ def assumed(given: Assumptions) -> str:
         [f"`--{f.name.replace('_', '-')}`", f"{getattr(given, f.name):,}", UNITS[f.name]]
         for f in fields(given)
     ]
-    return table(["parameter", "value", ""], rows)
+    return markdown(["parameter", "value", ""], rows)
 
 
 def measured(costs: dict[str, Any]) -> str:
@@ -119,7 +114,7 @@ def measured(costs: dict[str, Any]) -> str:
          f"{index['order_bytes_per_sample']:.0f} for an epoch's order",
          f"{number(index['samples'])} samples"],
     ]  # fmt: skip
-    return table(["", "cost", "of"], rows)
+    return markdown(["", "cost", "of"], rows)
 
 
 def data(libraries: list[DataCost], given: Assumptions) -> str:
@@ -146,7 +141,7 @@ def data(libraries: list[DataCost], given: Assumptions) -> str:
         ],
     }
     head = ["", *(f"{c.hours:,.0f} h" for c in libraries)]
-    return table(head, [[name, *values] for name, values in lines.items()])
+    return markdown(head, [[name, *values] for name, values in lines.items()])
 
 
 def copy_words(cost: DataCost) -> float:
@@ -167,7 +162,7 @@ def training(runs: list[RunCost]) -> str:
          number(run.money), run.limit]
         for run in runs
     ]  # fmt: skip
-    return table(head, rows)
+    return markdown(head, rows)
 
 
 def waits(runs: list[RunCost]) -> str:
@@ -183,11 +178,11 @@ def waits(runs: list[RunCost]) -> str:
          number(run.workers), f"{number(run.read_bytes_per_second / 1e6)} MB/s"]
         for run in runs
     ]  # fmt: skip
-    return table(head, rows)
+    return markdown(head, rows)
 
 
 def epochs(libraries: list[DataCost], given: Assumptions) -> str:
     """How often a run hears a library."""
     heard = given.steps * given.batch * given.segment / HOUR
     rows = [[f"{c.hours:,.0f} h", number(heard / c.hours)] for c in libraries]
-    return table([f"of {heard:,.0f} h in all", "epochs"], rows)
+    return markdown([f"of {heard:,.0f} h in all", "epochs"], rows)

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.limits import Limits
-from benchmarks.results import Row, read_results
+from benchmarks.results import Row, read_results, write_text
 
 HEAD = """\
 # What was measured
@@ -60,12 +60,17 @@ def cells(row: Row) -> list[str]:
 
 
 def table(rows: list[Row]) -> list[str]:
-    """A Markdown table, without the columns that are empty throughout."""
+    """The lines of a Markdown table, without the columns that are empty throughout."""
     body = [cells(row) for row in rows]
     kept = [i for i in range(len(COLUMNS)) if i < 2 or any(line[i] for line in body)]
-    lines = [[line[i].replace("|", "/") for i in kept] for line in [list(COLUMNS), *body]]
-    lines.insert(1, ["---"] * len(kept))
-    return [f"| {' | '.join(line)} |" for line in lines]
+    rows_kept = [[line[i].replace("|", "/") for i in kept] for line in body]
+    return markdown([COLUMNS[i] for i in kept], rows_kept).splitlines()
+
+
+def markdown(head: list[str], rows: list[list[str]]) -> str:
+    """A Markdown table; no cell may have a | in it."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def run_lines(name: str, run: dict[str, Any]) -> list[str]:
@@ -97,8 +102,4 @@ def results_page(folder: Path) -> str:
 
 def write_page(folder: Path, path: Path) -> None:
     """RESULTS.md, whole."""
-    from musicgen_train.data.audio import replacing
-
-    page = results_page(folder)
-    with replacing(path) as partial:
-        partial.write_text(page.rstrip("\n") + "\n")
+    write_text(path, results_page(folder).rstrip("\n") + "\n")

@@ -13,6 +13,13 @@ def device_name() -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
+def one_thread() -> None:
+    """From here on: so that threads that wait for each other slow nothing down."""
+    import torch
+
+    torch.set_num_threads(1)
+
+
 def synchronize() -> None:
     """Wait for the GPU, if there is one."""
     import torch
@@ -28,6 +35,19 @@ def seconds(call: Callable[[], Any]) -> float:
     call()
     synchronize()
     return time.perf_counter() - began
+
+
+def device_seconds(call: Callable[[], Any], device: str) -> float:
+    """Seconds that one call takes of a device.
+
+    On a CPU those of the processor, in all threads: what else the machine does matters little. On
+    a GPU wall time.
+    """
+    if device == "cuda":
+        return seconds(call)
+    began = time.process_time()
+    call()
+    return time.process_time() - began
 
 
 def in_turn(calls: Mapping[str, Callable[[], Any]], rounds: int) -> dict[str, list[float]]:

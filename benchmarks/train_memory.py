@@ -37,7 +37,7 @@ def measure(kind: str, shape: Shape, batch_size: int, n_frames: int) -> dict[str
 
 def main() -> None:
     """Measure, print a table and JSON."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     for name, default in {"dim": 512, "layers": 8, "heads": 8, "batch": 8, "frames": 500}.items():
         parser.add_argument(f"--{name}", type=int, default=default)
     args = parser.parse_args()

@@ -55,12 +55,14 @@ class Batch(NamedTuple):
         return self.codes.shape[0] * self.codes.shape[2]
 
 
-def random_batch(shape: Shape, batch_size: int, n_frames: int, device: str) -> Batch:
+def random_batch(
+    shape: Shape, batch_size: int, n_frames: int, device: str, n_q: int = N_Q
+) -> Batch:
     """The same for everybody."""
     import torch
 
     torch.manual_seed(0)
-    codes = torch.randint(CARD, (batch_size, N_Q, n_frames))
+    codes = torch.randint(CARD, (batch_size, n_q, n_frames))
     return Batch(codes.to(device), torch.randn(batch_size, TEXT_LENGTH, shape.dim).to(device))
 
 
@@ -69,7 +71,8 @@ def our_step(shape: Shape, batch: Batch, ways: Ways) -> Step:
 
     What the device cannot do raises UserError.
     """
-    lm = our_model(shape, batch.codes.device.type, text_dim=shape.dim).train()
+    n_q, device = batch.codes.shape[1], batch.codes.device.type
+    lm = our_model(shape, device, text_dim=shape.dim, n_q=n_q).train()
     transform(lm, ways)
     loss = our_loss(lm, batch, chunked=ways.chunked)
     return stepper(lm, loss, adamw(lm, fused=ways.fused))
@@ -97,7 +100,7 @@ def our_loss(lm: "LanguageModel", batch: Batch, *, chunked: bool) -> Callable[[]
     codes, device = batch.codes, batch.codes.device
     text = batch.text, torch.ones(batch.text.shape[:2], device=device)
     lengths = torch.full((len(codes),), codes.shape[-1], device=device)
-    scales = 1 / (N_Q * lm.n_predicted(lengths, codes.shape[-1]))
+    scales = 1 / (lm.n_q * lm.n_predicted(lengths, codes.shape[-1]))
 
     def loss() -> "Tensor":
         if chunked:

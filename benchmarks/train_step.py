@@ -195,7 +195,7 @@ def utilisation(row: Row, flops: float) -> str:
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     add = parser.add_argument
     add("--shape", choices=SHAPES, default="base")
     add("--batch", type=int, default=4)

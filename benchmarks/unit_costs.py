@@ -21,12 +21,12 @@ def measure(quick: bool) -> dict[str, Any]:
     import torch
 
     from benchmarks import unit_costs_data, unit_costs_model
-    from benchmarks.growth import processor
+    from benchmarks.results import machine
 
-    cuda = torch.cuda.is_available()
+    hardware = machine()
     results: dict[str, Any] = {
-        "cpu": processor(),
-        "gpu": torch.cuda.get_device_name() if cuda else None,
+        "cpu": hardware["cpu"],
+        "gpu": hardware["gpu"],
         "torch": torch.__version__,
         "quick": quick,
     }
@@ -56,7 +56,7 @@ def main() -> None:
     arguments = parser.parse_args()
     results = measure(arguments.quick)
     if arguments.output:
-        from recipes.finetuning.run_folder import write_json
+        from benchmarks.results import write_json
 
         write_json(arguments.output, results)
     else:

@@ -3,15 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from benchmarks.data_loading import (
-    AUDIO_SAMPLES,
-    CODES_SAMPLES,
-    SECONDS,
-    index_memory,
-    ours,
-    rate,
-    write_shards,
-)
+from benchmarks.data_loading import SECONDS, Plan, index_memory, ours, rate, write_shards
 from benchmarks.data_preparing import prepare_once, render, tokenize_once
 from benchmarks.memory import in_fresh_process
 
@@ -50,13 +42,12 @@ def bytes_per_hour(dataset: Path) -> float:
 
 def tokenizer_flops() -> float:
     """Matrix FLOPs of the 32 kHz tokenizer for each second of audio."""
-    from benchmarks.codec_models import music_like
-    from benchmarks.flop_count import counted_flops
-    from benchmarks.growth_codec import folded_codec
+    from benchmarks.codec_models import folded_codec, music_like
+    from benchmarks.flops import counted_flops
 
     codec = folded_codec("32khz")
     wav = music_like(1, 4.0, codec.sample_rate)
-    return counted_flops(codec, lambda: codec.encode(wav)) / 4.0
+    return counted_flops(lambda: codec.encode(wav), codec) / 4.0
 
 
 def index_costs() -> dict[str, float]:
@@ -74,7 +65,7 @@ def index_costs() -> dict[str, float]:
 def loading(folder: Path, quick: bool) -> dict[str, dict[str, float]]:
     """Samples and bytes a second that one process reads from the page cache."""
     found = {}
-    for kind, full in (("codes", CODES_SAMPLES), ("audio", AUDIO_SAMPLES)):
+    for kind, full in Plan().samples.items():
         path = write_shards(folder / "loaded" / kind, kind, full // 4 if quick else full)
         samples = rate(ours(path, kind, None, 0), 16 if quick else 96)
         found[kind] = {

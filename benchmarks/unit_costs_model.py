@@ -1,13 +1,13 @@
 """Unit costs of models: FLOPs and bytes, counted; training, checkpoints, separating, measured."""
 
 import statistics
-import time
-from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
+from benchmarks.lm_models import SHAPES
 from benchmarks.memory import in_fresh_process
 from benchmarks.recipe_costs import CONF, TEXT_LENGTH
+from benchmarks.timing import device_name, device_seconds, one_thread, seconds
 
 SIZES = ("small", "medium", "large")
 SEGMENT = 30.0  # seconds of music that a sample is
@@ -58,38 +58,26 @@ def training_speed(quick: bool) -> dict[str, Any]:
 
 
 def measure_training(rounds: int) -> dict[str, Any]:
-    """Steps of benchmarks.train_step's model; on a GPU in bfloat16, whole segments."""
+    """Steps as train.py takes them; on a GPU in bfloat16, whole segments."""
     import torch
 
-    from benchmarks.growth_point import device, one_thread, seconds
-    from benchmarks.train_step import batch, our_step
-    from musicgen_train.training.monitoring.model_flops import peak_flops, step_flops
+    from benchmarks.train_step import Plan, flops_of_frame, make_step
+    from musicgen_train.training.monitoring.model_flops import peak_flops
 
     one_thread()
-    on = device()
-    shape = Namespace(dim=512, layers=8, heads=8, batch=2, frames=250)
-    if on == "cuda":
-        shape = Namespace(dim=1024, layers=24, heads=16, batch=GPU_BATCH, frames=1500)
-    with torch.device(on):
-        codes, text = batch(shape)
-        step = our_step(shape, codes, text)
-
-    def run() -> None:
-        with torch.device(on), torch.autocast("cuda", torch.bfloat16, enabled=on == "cuda"):
-            step()
-
-    run()
-    spent = statistics.median(seconds(run, on) for _ in range(rounds))
-    config = {
-        "dim": shape.dim, "num_layers": shape.layers, "ffn_mult": 4, "n_q": codes.shape[1],
-        "card": 2048, "text_dim": shape.dim, "chroma_dim": None, "fuse_text": "cross",
-        "fuse_chroma": "prepend",
-    }  # fmt: skip
-    reached = step_flops(config, shape.batch, shape.frames, text.shape[1], 0) / spent
-    peak = peak_flops(torch.device(on), "bf16-mixed")
+    device, ways = device_name(), ("as train.py does",)
+    plan = Plan("base", 2, 250, ways)
+    if device == "cuda":
+        plan = Plan("small", GPU_BATCH, 1500, ways)
+    step = make_step(plan, *ways)
+    step()
+    spent = statistics.median(device_seconds(step, device) for _ in range(rounds))
+    reached = flops_of_frame(plan) * plan.batch * plan.frames / spent
+    peak = peak_flops(torch.device(device), "bf16-mixed")
     return {
-        "device": on, **vars(shape), "step_seconds": spent,
-        "flops_per_second": reached, "mfu": reached / peak if peak else None,
+        "device": device, **SHAPES[plan.shape]._asdict(), "batch": plan.batch,
+        "frames": plan.frames, "step_seconds": spent, "flops_per_second": reached,
+        "mfu": reached / peak if peak else None,
     }  # fmt: skip
 
 
@@ -101,12 +89,10 @@ def checkpoint_speed(folder: Path, quick: bool) -> dict[str, float]:
 
     n_bytes = (256 if quick else 2048) * 2**20
     content = {"state": torch.rand(n_bytes // 4)}
-    found = []
-    for _ in range(3):
-        began = time.perf_counter()  # the disk's time, and not the processor's
-        write_whole(content, folder / "a.ckpt")
-        found.append(time.perf_counter() - began)
-    spent = statistics.median(found)
+    # Wall time: the disk's, and not the processor's.
+    spent = statistics.median(
+        seconds(lambda: write_whole(content, folder / "a.ckpt")) for _ in range(3)
+    )
     return {"bytes": n_bytes, "seconds": spent, "bytes_per_second": n_bytes / spent}
 
 
@@ -123,8 +109,7 @@ def measure_separating() -> dict[str, float]:
     from demucs.apply import BagOfModels
     from demucs.htdemucs import HTDemucs
 
-    from benchmarks.flop_count import counted_flops
-    from benchmarks.growth_point import one_thread, seconds
+    from benchmarks.flops import counted_flops
     from musicgen_train.conditioning.stem_stream import OVERLAP
     from musicgen_train.conditioning.stems import separate
 
@@ -136,14 +121,10 @@ def measure_separating() -> dict[str, float]:
     # A window begins after each such stretch, so that this much music takes one window.
     duration = float(model.segment) * (1 - OVERLAP)
     wav = torch.randn(2, int(duration * model.samplerate)) / 10
-    flops: list[int] = []
-
-    def call() -> None:
-        flops.append(counted_flops(bag, lambda: separate(bag, wav)))
-
-    spent = seconds(call)
+    flops = counted_flops(lambda: separate(bag, wav), bag)  # counting slows it, and warms it up
+    spent = device_seconds(lambda: separate(bag, wav), "cpu")
     return {
         "parameters": sum(p.numel() for p in model.parameters()),
         "times_real_time_of_a_core": duration / spent,
-        "flops_per_second_of_music": flops[0] / duration,
+        "flops_per_second_of_music": flops / duration,
     }

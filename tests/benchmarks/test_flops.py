@@ -1,6 +1,8 @@
 """What limits rest on is what torch counts, to the last operation."""
 
+import pytest
 import torch
+from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -45,3 +47,15 @@ def test_lstms_count_although_torch_does_not_count_them():
     gates = 4 * (8 * 4 + 4 * 4) + 4 * (4 * 4 + 4 * 4)
     expected = 2 * 10 * (gates + 4 * 3)
     assert counted_flops(lambda: linear(lstm(x)[0]), lstm, linear) == expected
+
+
+@pytest.mark.parametrize(
+    ("layer", "shape", "flops"),
+    [
+        (nn.Linear(3, 5), (2, 3), 2 * 2 * 3 * 5),
+        (nn.LSTM(3, 4), (7, 2, 3), 2 * 7 * 2 * 4 * 4 * (3 + 4)),
+        (nn.Conv1d(3, 5, 2), (1, 3, 9), 2 * 8 * 5 * 3 * 2),
+    ],
+)
+def test_flops_are_those_of_the_matrices(layer, shape, flops):
+    assert counted_flops(lambda: layer(torch.zeros(shape)), layer) == flops

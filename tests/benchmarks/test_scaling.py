@@ -5,9 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from torch import nn
 
-from benchmarks.flop_count import counted_flops
 from benchmarks.scaling import PAGE, rewritten
 from benchmarks.scaling_costs import (
     Assumptions,
@@ -187,15 +185,3 @@ def tensors_in(tree):
 
 def test_the_page_of_the_repository_has_every_table(costs):
     assert rewritten(PAGE.read_text(), all_tables(costs, Assumptions()))
-
-
-@pytest.mark.parametrize(
-    ("layer", "shape", "flops"),
-    [
-        (nn.Linear(3, 5), (2, 3), 2 * 2 * 3 * 5),
-        (nn.LSTM(3, 4), (7, 2, 3), 2 * 7 * 2 * 4 * 4 * (3 + 4)),
-        (nn.Conv1d(3, 5, 2), (1, 3, 9), 2 * 8 * 5 * 3 * 2),
-    ],
-)
-def test_flops_are_those_of_the_matrices(layer, shape, flops):
-    assert counted_flops(layer, lambda: layer(torch.zeros(shape))) == flops
