@@ -3,7 +3,7 @@
 python -m benchmarks [--quick | --full | --dry-run] [--only training,codec] [--output FOLDER]
 python -m benchmarks --table            only write RESULTS.md anew from the files there
 
-Quick takes at most 10 minutes on two CPU cores, full is for a GPU; without a choice it is full
+Quick takes about 12 minutes on two CPU cores, full is for a GPU; without a choice it is full
 where there is a GPU. Each benchmark runs in a process of its own and its rows are kept as they
 come, in FOLDER/MACHINE.json: an interrupted run keeps what it had, and one that runs a part
 (--only) leaves the rest of the file alone. A benchmark that fails is a line with its reason, and
