@@ -75,6 +75,23 @@ def print_curve(curve: "Curve") -> None:
     )
 
 
+def read_growth(path: Path) -> dict[str, Any]:
+    """What was measured before; UserError if the file is no growth.json."""
+    from benchmarks.growth_fit import curve_of
+    from musicgen_train.errors import UserError
+
+    try:
+        results = json.loads(path.read_text())
+        for record in results["curves"]:
+            curve_of(record)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(
+            f"{path}: is no growth.json that can be read ({error!r}); make it with python -m "
+            "benchmarks.growth --output FOLDER"
+        ) from None
+    return results
+
+
 def main() -> None:
     """Measure, or read what was measured; write, and judge."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
@@ -89,9 +106,13 @@ def main() -> None:
     from benchmarks.growth_fit import curve_of
     from benchmarks.growth_page import write_page, write_pictures
     from benchmarks.results import write_json
+    from musicgen_train.errors import UserError
 
     if arguments.source:
-        results = json.loads(arguments.source.read_text())
+        try:
+            results = read_growth(arguments.source)
+        except UserError as error:
+            parser.exit(2, f"error: {error}\n")
     else:
         results = measure(arguments.quick, arguments.only)
         write_json(arguments.output / "growth.json", results)

@@ -76,6 +76,20 @@ def test_the_exit_status_tells_of_a_curve_that_grows_too_fast(tmp_path, monkeypa
     assert (tmp_path / "page.md").is_file()
 
 
+@pytest.mark.parametrize("content", [None, '{"curves"', "[]", '{"curves": [{"group": "data"}]}'])
+def test_what_is_no_growth_file_is_told_in_one_line(tmp_path, monkeypatch, capsys, content):
+    path = tmp_path / "growth.json"
+    if content is not None:
+        path.write_text(content)
+    page = tmp_path / "page.md"
+    monkeypatch.setattr(sys, "argv", ["growth", "--from", str(path), "--page", str(page)])
+    with pytest.raises(SystemExit, match="2"):
+        growth.main()
+    told = capsys.readouterr().err
+    assert told.count("\n") == 1 and told.startswith(f"error: {path}: is no growth.json")
+    assert not page.exists()
+
+
 def test_a_remote_page_costs_no_more_in_a_dataset_of_ten_times_the_shards():
     assert remote_point(1000) <= remote_point(100) + 1
 
