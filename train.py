@@ -189,6 +189,7 @@ def run(cfg: DictConfig) -> None:
     import lightning as L
     import torch
 
+    from musicgen_train.training.freed_memory import keep_freed_memory
     from musicgen_train.training.surviving.checkpoint_files import full_disk_is_told
     from musicgen_train.training.surviving.lost_rank import lost_rank_is_told
 
@@ -202,6 +203,8 @@ def run(cfg: DictConfig) -> None:
     datamodule = build(cfg.data, **codec_identity(cfg))
     task = build(cfg.task)
     trainer = build_trainer(cfg, config, run_dir)
+    if trainer.strategy.root_device.type == "cpu":
+        keep_freed_memory()
     check_layout(resume, trainer)
     task.check(datamodule, trainer)
     take_weights(cfg, task, trainer, resume)

@@ -4,7 +4,7 @@ from benchmarks.growth_fit import Curve, time_and_memory
 from benchmarks.growth_point import measured
 from benchmarks.lm_models import Shape
 from benchmarks.memory import in_fresh_process
-from benchmarks.timing import device_name, one_thread
+from benchmarks.timing import device_name, one_thread, training_dtype
 from benchmarks.train_models import TECHNIQUES, our_step, random_batch
 
 CPU = {"dim": 256, "layers": 4, "batch": 1, "frames": 250, "codebooks": 4}
@@ -41,7 +41,8 @@ def step_point(sizes: dict[str, int], rounds: int) -> dict[str, float]:
     device, dim = device_name(), sizes["dim"]
     shape = Shape(dim, sizes["layers"], dim // 64)
     batch = random_batch(shape, sizes["batch"], sizes["frames"], device, sizes["codebooks"])
-    return measured(our_step(shape, batch, TECHNIQUES["as train.py does"]), rounds, device)
+    step = our_step(shape, batch, TECHNIQUES["as train.py does"], training_dtype())
+    return measured(step, rounds, device)
 
 
 def curves(quick: bool, rounds: int) -> list[Curve]:

@@ -13,6 +13,11 @@ def device_name() -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
+def training_dtype() -> str:
+    """What products are computed in by `trainer=gpu`, and by `trainer=cpu`."""
+    return "bfloat16" if device_name() == "cuda" else "float32"
+
+
 def one_thread() -> None:
     """From here on: so that threads that wait for each other slow nothing down."""
     import torch

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from benchmarks.lm_models import SHAPES, our_model
 from benchmarks.memory import in_fresh_process
 from benchmarks.results import Row
-from benchmarks.timing import device_name, seconds
+from benchmarks.timing import device_name, seconds, training_dtype
 
 CUDA_GB = 1.0  # of the driver and its libraries, outside of torch's allocator
 
@@ -109,7 +109,7 @@ def make_step(case: Case, shape: str, frames: int):
     if case.eight_bits:
         trained = [(name, p) for name, p in lm.named_parameters() if p.requires_grad]
         optimizer = adamw_8bit(trained, lr=1e-4)
-    step = stepper(lm, loss, optimizer)
+    step = stepper(lm, loss, optimizer, training_dtype())
 
     def step_and_average() -> None:
         step()

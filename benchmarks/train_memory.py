@@ -12,7 +12,7 @@ import os
 
 from benchmarks.lm_models import Shape
 from benchmarks.memory import in_fresh_process, peak_mib
-from benchmarks.timing import device_name, seconds
+from benchmarks.timing import device_name, seconds, training_dtype
 from benchmarks.train_models import Ways, our_step, random_batch, transformers_step
 
 OURS = {
@@ -27,9 +27,9 @@ def measure(kind: str, shape: Shape, batch_size: int, n_frames: int) -> dict[str
     """Two steps of one kind: MiB before them, at their peak, and the second one's seconds."""
     batch = random_batch(shape, batch_size, n_frames, device_name())
     if kind in OURS:
-        step = our_step(shape, batch, OURS[kind])
+        step = our_step(shape, batch, OURS[kind], training_dtype())
     else:
-        step = transformers_step(shape, batch, recompute=THEIRS[kind])
+        step = transformers_step(shape, batch, training_dtype(), recompute=THEIRS[kind])
     before = peak_mib()
     step()
     return {"seconds": seconds(step), "before": before, "peak": peak_mib()}

@@ -1,7 +1,6 @@
 """One training step of the language model by us, in several ways, and by transformers."""
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, NamedTuple
 
 from benchmarks.lm_models import CARD, N_Q, TEXT_LENGTH, Shape, our_model, their_decoder
@@ -21,25 +20,29 @@ class Ways(NamedTuple):
     chunked: bool = False  # cross entropy by chunks; else with all logits at once
     fused: bool = False  # one kernel for all of AdamW
     recompute: bool = False  # layers are computed again in the backward pass
+    onednn: bool = False  # float32 products on a CPU by oneDNN
+    kept: bool = False  # freed memory of the process, not given back to the system
     compiled: bool = False  # by torch.compile, layer by layer
     attention: str = "sdpa"
     float8: bool = False  # products in 8 bits
 
 
+AS_TRAIN = Ways(chunked=True, fused=True, onednn=True, kept=True, attention="auto")
 TECHNIQUES = {
     "plain": Ways(),
     "chunked loss": Ways(chunked=True),
     "fused AdamW": Ways(fused=True),
+    "oneDNN's products": Ways(onednn=True),
+    "freed memory kept": Ways(kept=True),
+    "attention by blocks": Ways(attention="blocks"),
     "recomputed layers": Ways(recompute=True),
     "compiled layers": Ways(compiled=True),
     "xformers' attention": Ways(attention="xformers"),
     "8-bit products": Ways(float8=True),
-    "as train.py does": Ways(chunked=True, fused=True),
-    "as train.py does, recomputed": Ways(chunked=True, fused=True, recompute=True),
-    "as train.py does, compiled": Ways(chunked=True, fused=True, compiled=True),
-    "as train.py does, compiled, 8-bit products": Ways(
-        chunked=True, fused=True, compiled=True, float8=True
-    ),
+    "as train.py does": AS_TRAIN,
+    "as train.py does, recomputed": AS_TRAIN._replace(recompute=True),
+    "as train.py does, compiled": AS_TRAIN._replace(compiled=True),
+    "as train.py does, compiled, 8-bit products": AS_TRAIN._replace(compiled=True, float8=True),
 }
 
 
@@ -66,16 +69,33 @@ def random_batch(
     return Batch(codes.to(device), torch.randn(batch_size, TEXT_LENGTH, shape.dim).to(device))
 
 
-def our_step(shape: Shape, batch: Batch, ways: Ways) -> Step:
-    """Delay, forward, cross entropy, backward, AdamW; on a GPU in bfloat16 autocast.
+def our_step(shape: Shape, batch: Batch, ways: Ways, dtype: str = "float32") -> Step:
+    """Delay, forward, cross entropy, backward, AdamW; in bfloat16 by autocast.
 
     What the device cannot do raises UserError.
     """
+    from musicgen_train.training.freed_memory import keep_freed_memory
+
+    if ways.kept:
+        keep_freed_memory()
     n_q, device = batch.codes.shape[1], batch.codes.device.type
     lm = our_model(shape, device, text_dim=shape.dim, n_q=n_q).train()
     transform(lm, ways)
     loss = our_loss(lm, batch, chunked=ways.chunked)
-    return stepper(lm, loss, adamw(lm, fused=ways.fused))
+    step = stepper(lm, loss, adamw(lm, fused=ways.fused), dtype)
+    return step if ways.onednn or dtype != "float32" else without_onednn(step)
+
+
+def without_onednn(step: Step) -> Step:
+    """With the products that torch does by default."""
+    import torch
+
+    def off() -> None:
+        # None: as it is, which the parameter's type does not know.
+        with torch.backends.mkldnn.flags(enabled=False, allow_tf32=None):  # type: ignore[arg-type]
+            step()
+
+    return off
 
 
 def transform(lm: "LanguageModel", ways: Ways) -> None:
@@ -112,7 +132,9 @@ def our_loss(lm: "LanguageModel", batch: Batch, *, chunked: bool) -> Callable[[]
     return loss
 
 
-def transformers_step(shape: Shape, batch: Batch, *, recompute: bool = False) -> Step:
+def transformers_step(
+    shape: Shape, batch: Batch, dtype: str = "float32", *, recompute: bool = False
+) -> Step:
     """The same with `MusicgenForCausalLM` as it comes (sdpa attention, not compiled).
 
     Its users delay the codes themselves.
@@ -131,16 +153,20 @@ def transformers_step(shape: Shape, batch: Batch, *, recompute: bool = False) ->
     def loss() -> "Tensor":
         return lm(encoder_hidden_states=batch.text, labels=labels).loss
 
-    return stepper(lm, loss, adamw(lm))
+    return stepper(lm, loss, adamw(lm), dtype)
 
 
-def stepper(model: "nn.Module", loss: Callable[[], "Tensor"], optimizer: "Optimizer") -> Step:
-    """Forward, backward and update of one model."""
+def stepper(
+    model: "nn.Module", loss: Callable[[], "Tensor"], optimizer: "Optimizer", dtype: str
+) -> Step:
+    """Forward, backward and update of one model, in bfloat16 by autocast."""
+    import torch
+
     device = next(model.parameters()).device.type
 
     def step() -> None:
         optimizer.zero_grad()
-        with autocast(device):
+        with torch.autocast(device, torch.bfloat16, enabled=dtype == "bfloat16"):
             value = loss()
         value.backward()
         optimizer.step()
@@ -154,10 +180,3 @@ def adamw(model: "nn.Module", *, fused: bool = False) -> "Optimizer":
 
     trained = [p for p in model.parameters() if p.requires_grad]
     return torch.optim.AdamW(trained, lr=1e-4, fused=fused or None)
-
-
-def autocast(device: str) -> AbstractContextManager:
-    """bfloat16 on a GPU, as `trainer=gpu` trains; float32 on a CPU."""
-    import torch
-
-    return torch.autocast(device, torch.bfloat16, enabled=device == "cuda")

@@ -2,10 +2,11 @@
 
 python -m benchmarks.train_step [--shape small --batch 4 --frames 250 --ways plain "chunked loss"]
 
-Both take the same codes and text, alternately in one process; the ratio is the median of pairs.
-float32 on a CPU, bfloat16 autocast on a GPU. The limit is the frames a second if the device did
-nothing but the step's matrix products, at the rate that was measured in this run. Peak memory is
-that of weights, gradients, optimizer and activations on a GPU; of the whole process on a CPU.
+Both take the same codes and text and turns; the ratio is the median of pairs. On a CPU each has a
+process of its own, as ours also sets its allocator: the peak of memory is the process's. On a GPU
+they share one, and the peak is that of weights, gradients, optimizer and activations. float32 on a
+CPU if nothing else is asked for, bfloat16 autocast on a GPU. The limit is the frames a second if
+the device did nothing but the step's matrix products, at the rate that was measured in this run.
 """
 
 import argparse
@@ -16,10 +17,11 @@ from typing import Any, NamedTuple
 from benchmarks.alone import output_argument, run_alone
 from benchmarks.limits import Limits
 from benchmarks.lm_models import SHAPES, TEXT_LENGTH
-from benchmarks.memory import in_fresh_process, peak_mib
+from benchmarks.memory import peak_mib
+from benchmarks.other_process import OtherProcess
 from benchmarks.results import Row
 from benchmarks.room import device_gb, held_mib, if_it_fits
-from benchmarks.timing import device_name, in_turn, times_as_fast
+from benchmarks.timing import device_name, in_turn, times_as_fast, training_dtype
 from benchmarks.train_models import (
     TECHNIQUES,
     Step,
@@ -29,7 +31,10 @@ from benchmarks.train_models import (
 )
 
 PEER = "transformers"
-ON_CPU = ("plain", "chunked loss", "fused AdamW", "recomputed layers", "as train.py does")
+ON_CPU = (
+    "plain", "chunked loss", "fused AdamW", "oneDNN's products", "freed memory kept",
+    "attention by blocks", "recomputed layers", "as train.py does",
+)  # fmt: skip
 FAST = ("as train.py does", "as train.py does, recomputed", "as train.py does, compiled")
 
 
@@ -41,13 +46,20 @@ class Plan(NamedTuple):
     frames: int
     ways: Sequence[str]
     pairs: int = 5
-    memory: bool = True  # measure it, which takes a process for each way on a CPU
+    dtype: str | None = None  # of products; None: as the device's trainer has it
+
+    @property
+    def name(self) -> str:
+        """Of its rows."""
+        size = f"{self.shape}, {self.batch} x {self.frames} frames"
+        return size if self.dtype is None else f"{size}, {self.dtype}"
 
 
 PLANS = {
     "quick": [
         Plan("base", 4, 250, ON_CPU),
-        Plan("small", 1, 250, ("as train.py does",), memory=False),
+        Plan("base", 4, 250, ("as train.py does",), dtype="bfloat16"),
+        Plan("small", 1, 250, ("as train.py does",)),
     ],
     "full": [
         Plan("small", 8, 1500, tuple(TECHNIQUES)),
@@ -55,7 +67,7 @@ PLANS = {
         Plan("large", 2, 1500, FAST[:2]),
         Plan("base", 32, 1500, ("plain", *FAST)),
     ],
-    "dry": [Plan("tiny", 1, 20, tuple(TECHNIQUES), 1), Plan("tiny", 2, 20, FAST, 1, False)],
+    "dry": [Plan("tiny", 1, 20, tuple(TECHNIQUES), 1), Plan("tiny", 2, 20, FAST, 1)],
 }
 
 
@@ -73,41 +85,75 @@ def rows(plan: Plan, limits: Limits) -> Iterator[Row]:
     """A row a way; on a GPU each model is gone before the next one comes, but for the peer."""
     from musicgen_train.errors import UserError
 
-    flops = flops_of_frame(plan)
+    flops, dtype = flops_of_frame(plan), plan.dtype or training_dtype()
     peer = Peer(plan)
     for way in plan.ways:
-        case = f"{plan.shape}, {plan.batch} x {plan.frames} frames, {way}"
+        case = f"{plan.name}, {way}"
         try:
             row = measured(plan, way, peer)._replace(case=case)
         except UserError as error:  # what this device or installation does not have
             row = Row("training", case, note=str(error))
         note = ", ".join(filter(None, [row.note, utilisation(row, flops)]))
-        yield row._replace(limit=limits.flops(dtype()) / flops, note=note)
+        yield row._replace(limit=limits.flops(dtype) / flops, note=note)
+    peer.leave()
 
 
-def dtype() -> str:
-    """What products are computed in."""
-    return "bfloat16" if device_name() == "cuda" else "float32"
+class Here:
+    """A step in this process, on a GPU; its peak memory is that beside what others hold."""
+
+    def __init__(self, plan: Plan, way: str | None) -> None:
+        import torch
+
+        others = held_mib()
+        self.step = make_step(plan, way)
+        self.step()
+        torch.cuda.reset_peak_memory_stats()
+        self.step()
+        self.mib = peak_mib() - others
+
+    def __call__(self) -> None:
+        self.step()
+
+    def peak_mib(self) -> float:
+        """Of a step, and what it keeps."""
+        return self.mib
+
+    def close(self) -> None:
+        """Nothing is held but by this object."""
+
+
+def begin(plan: Plan, way: str | None) -> Here | OtherProcess:
+    """A step of ours in one of the ways, or the peer's, warmed up."""
+    if device_name() == "cuda":
+        return Here(plan, way)
+    step = OtherProcess(make_step, plan, way)
+    step()
+    return step
 
 
 class Peer:
     """transformers' model, as long as there is room for it."""
 
     def __init__(self, plan: Plan) -> None:
-        self.step: Step | None = None
+        self.step: Here | OtherProcess | None = None
         self.seconds: float | None = None  # alone
         self.mib: float | None = None
 
-        def begin() -> Any:
-            others = held_mib()
-            step = make_step(plan, None)
-            mib = peak_of_steps(step, plan, None, others)
-            return step, mib, in_turn({PEER: step}, 2)[PEER]
+        def alone() -> Any:
+            step = begin(plan, None)
+            return step, in_turn({PEER: step}, 2)[PEER]
 
-        found = if_it_fits(begin)
+        found = if_it_fits(alone)
         if found is not None:
-            self.step, self.mib, times = found
+            step, times = found
+            self.step, self.mib = step, step.peak_mib()
             self.seconds = statistics.median(times)
+
+    def leave(self) -> None:
+        """Make room."""
+        if self.step is not None:
+            self.step.close()
+            self.step = None
 
 
 def measured(plan: Plan, way: str, peer: Peer) -> Row:
@@ -115,7 +161,7 @@ def measured(plan: Plan, way: str, peer: Peer) -> Row:
     frames = plan.batch * plan.frames
     found, note = if_it_fits(lambda: paired(plan, way, peer.step)), ""
     if found is None and peer.step is not None:
-        peer.step = None
+        peer.leave()
         found, note = if_it_fits(lambda: paired(plan, way, None)), "one after the other"
     if found is None:
         return Row("training", way, note=f"does not fit into {device_gb():.0f} GB")
@@ -133,42 +179,25 @@ def measured(plan: Plan, way: str, peer: Peer) -> Row:
     return row._replace(note=f"{PEER} does not fit")
 
 
-def paired(plan: Plan, way: str, peer: Step | None) -> tuple[dict[str, list[float]], float | None]:
+def paired(
+    plan: Plan, way: str, peer: Here | OtherProcess | None
+) -> tuple[dict[str, list[float]], float]:
     """Seconds of steps in turn, and the peak memory of ours in MiB."""
-    others = held_mib()
-    ours = make_step(plan, way)
-    mib = peak_of_steps(ours, plan, way, others)
-    calls = {"ours": ours} if peer is None else {"ours": ours, PEER: peer}
-    return in_turn(calls, plan.pairs), mib
+    ours = begin(plan, way)
+    try:
+        calls = {"ours": ours} if peer is None else {"ours": ours, PEER: peer}
+        return in_turn(calls, plan.pairs), ours.peak_mib()
+    finally:
+        ours.close()
 
 
 def make_step(plan: Plan, way: str | None) -> Step:
     """A step of ours in one of the ways, or the peer's."""
-    shape = SHAPES[plan.shape]
+    shape, dtype = SHAPES[plan.shape], plan.dtype or training_dtype()
     batch = random_batch(shape, plan.batch, plan.frames, device_name())
-    return (
-        transformers_step(shape, batch) if way is None else our_step(shape, batch, TECHNIQUES[way])
-    )
-
-
-def peak_of_steps(step: Step, plan: Plan, way: str | None, others: float) -> float | None:
-    """Warm a step up; its peak memory in MiB beside what others hold, if that is asked for."""
-    step()
-    if device_name() == "cuda":
-        import torch
-
-        torch.cuda.reset_peak_memory_stats()
-        step()
-        return peak_mib() - others
-    return in_fresh_process(peak_alone, plan, way) if plan.memory else None
-
-
-def peak_alone(plan: Plan, way: str | None) -> float:
-    """Peak MiB of two steps; to be called in a process of its own."""
-    step = make_step(plan, way)
-    step()
-    step()
-    return peak_mib()
+    if way is None:
+        return transformers_step(shape, batch, dtype)
+    return our_step(shape, batch, TECHNIQUES[way], dtype)
 
 
 def flops_of_frame(plan: Plan) -> float:
@@ -202,10 +231,10 @@ def main() -> None:
     add("--frames", type=int, default=250)
     add("--pairs", type=int, default=5)
     add("--ways", nargs="+", choices=TECHNIQUES, default=list(ON_CPU), metavar="WAY")
-    add("--no-memory", action="store_true", help="on a CPU it takes a process for each way")
+    add("--dtype", choices=("float32", "bfloat16"), help="of products")
     output_argument(parser)
     args = parser.parse_args()
-    plan = Plan(args.shape, args.batch, args.frames, args.ways, args.pairs, not args.no_memory)
+    plan = Plan(args.shape, args.batch, args.frames, args.ways, args.pairs, args.dtype)
     run_alone(lambda limits: rows(plan, limits), args.output)
 
 

@@ -20,14 +20,15 @@ TINY_CODEC = {
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """All tests on one fast path; tests/fast_paths.py says what each is."""
-    parser.addoption("--fast-path", choices=FAST_PATHS, help="force it on every model")
+    """All tests on fast paths; tests/fast_paths.py says what each is."""
+    told = "force it on every model; may be given several times"
+    parser.addoption("--fast-path", choices=FAST_PATHS, action="append", default=[], help=told)
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Before any fixture makes a model."""
-    if config.option.fast_path:
-        FAST_PATHS[config.option.fast_path]()
+    for name in config.option.fast_path:
+        FAST_PATHS[name]()
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -47,6 +47,13 @@ def xformers() -> None:
     transformer.sdpa = attention.xformers
 
 
+def blocks() -> None:
+    """Causal attention of every language model by blocks, as it is trained on a CPU."""
+    from musicgen_train.lm import attention, transformer
+
+    transformer.sdpa = attention.blocks
+
+
 def packed() -> None:
     """Every generation on matrices that are packed for oneDNN."""
     from copy import deepcopy
@@ -108,4 +115,4 @@ def memory_efficient_attention(
     return torch.einsum("bhqk,bkhe->bqhe", F.dropout(F.softmax(scores, -1), p), v)
 
 
-FAST_PATHS = {path.__name__: path for path in (recompute, chunks, xformers, packed, folded)}
+FAST_PATHS = {path.__name__: path for path in (recompute, chunks, xformers, blocks, packed, folded)}

@@ -1,4 +1,4 @@
-"""The kernels of attention: torch's scaled dot product, or xformers' memory-efficient one."""
+"""The kernels of attention: torch's, xformers' memory-efficient one, and blocks for CPUs."""
 
 from collections.abc import Callable
 
@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from musicgen_train.errors import UserError, reason_of
+from musicgen_train.lm.block_attention import LONGEST, block_attention
 
 # q [B, H, S, E], k and v [B, H, L, E], a mask (True where seen) or causal, dropout's probability.
 Attend = Callable[[Tensor, Tensor, Tensor, Tensor | None, bool, float], Tensor]
@@ -17,6 +18,17 @@ def sdpa(
 ) -> Tensor:
     """torch's attention, by whichever kernel suits: [B, H, S, E]."""
     return F.scaled_dot_product_attention(q, k, v, mask, dropout_p=dropout_p, is_causal=causal)
+
+
+def blocks(
+    q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, causal: bool, dropout_p: float
+) -> Tensor:
+    """Of a short past, in training, by blocks (block_attention.py); else torch's: [B, H, S, E]."""
+    trained = torch.is_grad_enabled() and (q.requires_grad or k.requires_grad or v.requires_grad)
+    short = q.shape == k.shape and q.shape[2] <= LONGEST
+    if trained and causal and short and not dropout_p:
+        return block_attention(q, k, v)
+    return sdpa(q, k, v, mask, causal, dropout_p)
 
 
 def xformers(
@@ -40,17 +52,22 @@ def xformers(
 
 
 def kernel(name: str, device: torch.device) -> Attend:
-    """The kernel of a name, tried on the device; UserError if it does not run there."""
-    if name == "sdpa":
-        return sdpa
+    """The kernel of a name, tried on the device; UserError if it does not run there.
+
+    auto is the fastest that needs nothing installed: blocks on a CPU, else sdpa.
+    """
+    if name == "auto":
+        name = "blocks" if device.type == "cpu" else "sdpa"
+    if name in ("sdpa", "blocks"):
+        return sdpa if name == "sdpa" else blocks
     if name != "xformers":
-        raise UserError(f"attention is {name!r}: use sdpa or xformers")
+        raise UserError(f"attention is {name!r}: use auto, sdpa, blocks or xformers")
     try:
         x = torch.zeros(1, 1, 8, 8, device=device)
         xformers(x, x, x, None, True, 0.0)
     except Exception as error:  # of an import, a missing operator, a driver
         raise UserError(
             f"attention=xformers does not run on {device} ({reason_of(error)}): install an "
-            "xformers built for this torch (pip install 'musicgen_train[xformers]'), or use sdpa"
+            "xformers built for this torch (pip install 'musicgen_train[xformers]'), or use auto"
         ) from None
     return xformers

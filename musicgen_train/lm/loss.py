@@ -15,6 +15,7 @@ from torch.autograd import Function
 from torch.nn import functional as F
 
 from musicgen_train.lm.autocast import product_dtype
+from musicgen_train.lm.products import by_onednn
 
 IGNORED = -100  # a target that is not predicted
 
@@ -48,7 +49,7 @@ class _ChunkedCrossEntropy(Function):
         dtype: torch.dtype,
         wanted: bool,
     ) -> tuple[Tensor, Tensor]:
-        with torch.autocast(hidden.device.type, enabled=False):
+        with torch.autocast(hidden.device.type, enabled=False), by_onednn(hidden):
             head = weight.to(dtype)
             sums = torch.zeros(len(scales), device=hidden.device)
             ours = torch.empty_like(hidden) if wanted else None

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from musicgen_train.lm.attention import Attend, sdpa
+from musicgen_train.lm.products import Linear
 
 
 class KVCache:
@@ -45,8 +46,8 @@ class SelfAttention(nn.Module):
         self.num_heads = num_heads
         self.dropout = dropout
         self.attend: Attend = sdpa
-        self.qkv = nn.Linear(dim, 3 * dim, bias=False)
-        self.out = nn.Linear(dim, dim, bias=False)
+        self.qkv = Linear(dim, 3 * dim, bias=False)
+        self.out = Linear(dim, dim, bias=False)
 
     def forward(self, x: Tensor, span: Span, layer: int = 0) -> Tensor:
         """[B, S, D] -> [B, S, D]; `layer` is this layer's place in the cache."""
@@ -84,9 +85,9 @@ class CrossAttention(nn.Module):
         self.num_heads = num_heads
         self.dropout = dropout
         self.attend: Attend = sdpa
-        self.q = nn.Linear(dim, dim, bias=False)
-        self.kv = nn.Linear(dim, 2 * dim, bias=False)
-        self.out = nn.Linear(dim, dim, bias=False)
+        self.q = Linear(dim, dim, bias=False)
+        self.kv = Linear(dim, 2 * dim, bias=False)
+        self.out = Linear(dim, dim, bias=False)
 
     def read(self, condition: Condition) -> Cross:
         """Its keys and values; a generation computes them once."""
@@ -109,9 +110,9 @@ class FeedForward(nn.Module):
 
     def __init__(self, dim: int, ffn_dim: int, dropout: float) -> None:
         super().__init__()
-        self.up = nn.Linear(dim, ffn_dim, bias=False)
+        self.up = Linear(dim, ffn_dim, bias=False)
         self.dropout = nn.Dropout(dropout)
-        self.down = nn.Linear(ffn_dim, dim, bias=False)
+        self.down = Linear(ffn_dim, dim, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.down(self.dropout(F.gelu(self.up(x))))

@@ -70,7 +70,7 @@ class MusicGenModule(L.LightningModule):
         max_duration: float = 30.0,
         ema_decay: float | None = None,
         ema_every: int = 10,
-        attention: str = "sdpa",
+        attention: str = "auto",
         compile: bool = False,
         recompute: bool = False,
         float8: bool = False,

@@ -19,7 +19,7 @@ HOPPER = (9, 0)  # compute capability; the first GPUs whose 8-bit products pay
 
 
 def use_attention(lm: LanguageModel, name: str, device: torch.device) -> None:
-    """Let every attention run on the kernel of a name, sdpa or xformers."""
+    """Let every attention run on the kernel of a name: auto, sdpa, blocks or xformers."""
     attend = kernel(name, device)
     for module in lm.modules():
         if isinstance(module, SelfAttention | CrossAttention):

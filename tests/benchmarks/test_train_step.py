@@ -14,7 +14,9 @@ LIMITS = Limits(1e11, 1e11, 1e10)
 TINY = SHAPES["tiny"]
 
 
-@pytest.mark.parametrize("way", ["chunked loss", "recomputed layers", "as train.py does"])
+@pytest.mark.parametrize(
+    "way", ["chunked loss", "recomputed layers", "attention by blocks", "as train.py does"]
+)
 def test_a_way_changes_neither_loss_nor_gradient(way):
     batch, found = random_batch(TINY, 2, 10, "cpu"), []
     for name in ("plain", way):
@@ -28,9 +30,9 @@ def test_a_way_changes_neither_loss_nor_gradient(way):
 
 def test_ours_is_a_ratio_to_the_peer_and_what_cannot_run_says_why():
     ways = ("plain", "8-bit products")
-    ours, refused = rows(Plan("tiny", 1, 20, ways, 2, memory=False), LIMITS)
+    ours, refused = rows(Plan("tiny", 1, 20, ways, 2), LIMITS)
     assert ours.peer == "transformers" and ours.ratio and ours.peer_value and ours.rounds == 2
-    assert 0 < ours.share < 1
+    assert 0 < ours.share < 1 and ours.mib > 100 and ours.peer_mib > 100
     if not torch.cuda.is_available():
         assert refused.value is None and not refused.failed and "needs a Hopper GPU" in refused.note
 
@@ -46,7 +48,7 @@ def test_where_both_do_not_fit_each_is_alone(monkeypatch):
         return paired(plan, way, peer)
 
     monkeypatch.setattr(train_step, "paired", small_gpu)
-    first, second = rows(Plan("tiny", 1, 20, ("plain", "chunked loss"), 1, memory=False), LIMITS)
+    first, second = rows(Plan("tiny", 1, 20, ("plain", "chunked loss"), 1), LIMITS)
     assert tried == [True, False, False]
     for row in (first, second):
         assert row.value and row.peer_value and row.ratio is None

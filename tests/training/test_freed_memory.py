@@ -1,0 +1,40 @@
+"""Freed memory is taken again without page faults, and no more of it is used."""
+
+import platform
+import subprocess
+import sys
+
+import pytest
+
+PROGRAM = """
+import resource, sys, torch
+from musicgen_train.training.freed_memory import keep_freed_memory
+if sys.argv[1] == "kept":
+    keep_freed_memory()
+torch.set_num_threads(1)
+def step():
+    kept = [torch.ones(2**20) for _ in range(40)]  # 160 MB in blocks of 4 MB
+    kept.append(torch.ones(2**24))  # and one of 64 MB
+step()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(3):
+    step()
+after = resource.getrusage(resource.RUSAGE_SELF)
+print(after.ru_minflt - before, after.ru_maxrss)
+"""
+
+
+def faults_and_peak(way):
+    command = [sys.executable, "-c", PROGRAM, way]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    faults, peak = map(int, done.stdout.split())
+    return faults, peak
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="of glibc's allocator")
+def test_what_a_step_freed_the_next_one_has():
+    given_back, peak = faults_and_peak("given back")
+    kept, its_peak = faults_and_peak("kept")
+    assert given_back > 100_000  # 3 x 224 MB in pages of 4 kB
+    assert kept < given_back / 10
+    assert its_peak < 1.1 * peak
