@@ -61,7 +61,6 @@ def main(cfg: DictConfig) -> None:
     import torch
     from omegaconf import OmegaConf
 
-    from musicgen_train.data.audio import writing
     from musicgen_train.evaluation.metrics_file import read_metrics
     from musicgen_train.evaluation.report.terminal import (
         print_codec_tables,
@@ -69,6 +68,7 @@ def main(cfg: DictConfig) -> None:
         print_measurements,
     )
     from musicgen_train.evaluation.stages import Stages
+    from musicgen_train.whole_files import writing
 
     if cfg.num_threads:
         torch.set_num_threads(cfg.num_threads)
@@ -236,10 +236,10 @@ def evaluation_of(
     cfg: DictConfig, listeners: Listeners, settings: dict, stages: Stages, ranks: Ranks
 ) -> Evaluation:
     """What every evaluation by listening needs."""
-    from musicgen_train.data.audio import writing
     from musicgen_train.evaluation.embedders.weights import weights_folder
     from musicgen_train.evaluation.heard_cache import HeardCache
     from musicgen_train.evaluation.measuring import Evaluation
+    from musicgen_train.whole_files import writing
 
     cache = HeardCache(Path(str(cfg.cache_dir or weights_folder().parent / "heard")))
     output_dir = Path(str(cfg.output_dir))

@@ -17,8 +17,9 @@ def output_argument(parser: argparse.ArgumentParser) -> None:
 def run_alone(rows: Callable[[Limits], Iterator[Row]], output: Path | None) -> None:
     """Measure the limits and the rows; print, and write if asked."""
     from benchmarks.limits import measure_limits
-    from benchmarks.results import machine, run_facts, write_json
+    from benchmarks.results import machine, run_facts
     from benchmarks.tables import line
+    from musicgen_train.whole_files import write_json
 
     limits, found = measure_limits(), []
     print(limits.told(), flush=True)

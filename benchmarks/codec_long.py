@@ -15,7 +15,7 @@ from typing import Any
 
 from benchmarks.codec_models import PRESETS, folded_codec, seconds_of_music
 from benchmarks.memory import in_fresh_process, peak_mib
-from benchmarks.results import write_json
+from musicgen_train.whole_files import write_json
 
 
 def stream(preset: str, minutes: float) -> dict[str, float]:

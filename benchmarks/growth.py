@@ -105,8 +105,8 @@ def main() -> None:
 
     from benchmarks.growth_fit import curve_of
     from benchmarks.growth_page import write_page, write_pictures
-    from benchmarks.results import write_json
     from musicgen_train.errors import UserError
+    from musicgen_train.whole_files import write_json
 
     if arguments.source:
         try:

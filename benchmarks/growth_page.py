@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.growth_fit import TOLERANCE, Curve, curve_of, larger_half
-from benchmarks.results import write_text
 from benchmarks.tables import markdown
+from musicgen_train.whole_files import write_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -83,7 +83,7 @@ def write_pictures(curves: list[Curve], folder: Path) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    from musicgen_train.data.audio import replacing
+    from musicgen_train.whole_files import replacing
 
     folder.mkdir(parents=True, exist_ok=True)
     for group in GROUPS:

@@ -17,9 +17,9 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--output", type=Path, required=True)
     args = parser.parse_args(argv)
 
-    from benchmarks.results import write_json
     from musicgen_train.evaluation.report.plots import curve_panels, plot_curves
     from musicgen_train.evaluation.report.training_runs import run_logs
+    from musicgen_train.whole_files import write_json
 
     curves = {}
     for run in args.runs:

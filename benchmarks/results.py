@@ -10,6 +10,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from musicgen_train.whole_files import write_json
+
 FOLDER = Path(__file__).parent / "results"
 LIBRARIES = ("torch", "transformers", "lightning", "webdataset", "scipy")
 
@@ -136,20 +138,6 @@ class ResultsFile:
 
     def _write(self) -> None:
         write_json(self.path, self.content)
-
-
-def write_json(path: Path, content: Any) -> None:
-    """A JSON file that appears whole."""
-    write_text(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
-
-
-def write_text(path: Path, text: str) -> None:
-    """A text file that appears whole."""
-    from musicgen_train.data.audio import replacing
-
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as partial:
-        partial.write_text(text, encoding="utf-8")
 
 
 def read_results(path: Path) -> dict[str, Any]:

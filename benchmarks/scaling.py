@@ -67,8 +67,8 @@ def main() -> None:
             help=f"({default:g})",
         )  # fmt: skip
     arguments = parser.parse_args()
-    from benchmarks.results import write_text
     from benchmarks.scaling_tables import all_tables
+    from musicgen_train.whole_files import write_text
 
     given = Assumptions(**{f.name: getattr(arguments, f.name) for f in fields(Assumptions)})
     try:

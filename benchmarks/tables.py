@@ -4,7 +4,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.limits import Limits
-from benchmarks.results import Row, read_results, write_text
+from benchmarks.results import Row, read_results
+from musicgen_train.whole_files import write_text
 
 HEAD = """\
 # What was measured

@@ -56,7 +56,7 @@ def main() -> None:
     arguments = parser.parse_args()
     results = measure(arguments.quick)
     if arguments.output:
-        from benchmarks.results import write_json
+        from musicgen_train.whole_files import write_json
 
         write_json(arguments.output, results)
     else:

@@ -45,7 +45,7 @@ def inspect(
     from data_prep.inspection.page import write_page
     from data_prep.inspection.survey import survey
     from data_prep.inspection.terminal import print_survey
-    from musicgen_train.data.audio import writing
+    from musicgen_train.whole_files import writing
 
     found = survey(index, n_players, n_samples, n_checked, seed)
     print_survey(found, Console())

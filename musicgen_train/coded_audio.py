@@ -12,8 +12,8 @@ from torch import Tensor
 
 from musicgen_train.codec.encodec import Encodec
 from musicgen_train.codec.streaming import Piece
-from musicgen_train.data.audio import replacing
 from musicgen_train.errors import UserError
+from musicgen_train.whole_files import replacing
 
 FORMAT = "musicgen_train codes 1"
 

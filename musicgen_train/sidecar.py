@@ -17,7 +17,7 @@ def write_sidecar(
     """Write `<audio>.json` with the options of this one piece, as the parser names them."""
     import torch
 
-    from musicgen_train.data.audio import replacing, writing
+    from musicgen_train.whole_files import replacing, writing
 
     settings = {
         **plain(options),

@@ -9,8 +9,8 @@ from typing import BinaryIO
 
 from torch import Tensor
 
-from musicgen_train.data.audio import writing
 from musicgen_train.errors import UserError
+from musicgen_train.whole_files import writing
 
 
 class WavStream:

@@ -24,10 +24,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from musicgen_train.data.audio import AudioError, AudioFile, read_audio, replacing, writing
+from musicgen_train.data.audio import AudioError, AudioFile, read_audio
 from musicgen_train.errors import UserError, exit_on_user_error
 from musicgen_train.evaluation.clips import Clip, find_clips, write_clip
 from musicgen_train.progress import reporting
+from musicgen_train.whole_files import write_json, writing
 from recipes.musiccaps_table import LETTERS, SUBSETS, Row, Table, read_table
 
 SLACK = 1.0  # seconds by which a file may be longer than the clip that it is
@@ -71,7 +72,6 @@ def prepare(table_file: Path, audio: Path, output: Path, subset: str = "all") ->
             f"{audio} has audio for {len(found)} of {len(table.rows)} rows ({why}): name the files "
             "by their YouTube ids"
         )
-    write_json(output / "texts.json", {row.name: row.caption for row in found})
     manifest = {
         **account(table, cuts),
         "sources": {
@@ -81,7 +81,9 @@ def prepare(table_file: Path, audio: Path, output: Path, subset: str = "all") ->
         },
         "request": request,
     }
-    write_json(output / "manifest.json", manifest)
+    with writing(output):
+        write_json(output / "texts.json", {row.name: row.caption for row in found})
+        write_json(output / "manifest.json", manifest)
     return manifest
 
 
@@ -209,13 +211,9 @@ def begun(output: Path, request: Mapping[str, Any]) -> dict[str, Any] | None:
         )
     if manifest.is_file():
         return json.loads(manifest.read_text())
-    write_json(place, request)
+    with writing(place):
+        write_json(place, request)
     return None
-
-
-def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    with writing(path), replacing(path) as partial:
-        partial.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n")
 
 
 @exit_on_user_error

@@ -144,8 +144,8 @@ def print_accuracies(accuracy: dict[str, dict[str, float]]) -> None:
 
 def write_model_card(judge: Any, folder: Path, figures: dict[str, Any]) -> None:
     """README.md beside the weights: what it is, how it was made, how well it hears."""
-    from musicgen_train.data.audio import replacing
     from musicgen_train.evaluation.embedders.judge_features import WINDOW_DURATION
+    from musicgen_train.whole_files import replacing
 
     rows = [
         f"| {head} | {len(judge.labels[head])} | {row['accuracy']:.3f} | {row['worn']:.3f} "

@@ -17,7 +17,7 @@ from data_prep.inspection.overview import (
     subtitle,
 )
 from data_prep.inspection.survey import Survey
-from musicgen_train.data.audio import replacing
+from musicgen_train.whole_files import replacing
 
 
 def write_page(survey: Survey, path: Path) -> None:

@@ -72,8 +72,8 @@ def _comment(settings: Mapping[str, Any], format: str) -> str:
 
 def draw_spectrogram(path: Path, wav: "Tensor", sample_rate: int) -> None:
     """A PNG of the log-mel spectrogram of wav [C, N] over seconds and Hz."""
-    from musicgen_train.data.audio import replacing
     from musicgen_train.evaluation.report import plots
+    from musicgen_train.whole_files import replacing
 
     mel = plots.display_mel(wav, sample_rate)
     duration, top = wav.shape[1] / sample_rate, plots.brightest(mel)

@@ -128,8 +128,8 @@ class TakeStore:
             self._home.remove()
 
     def _write(self, take: Take, wav: "Tensor", sample_rate: int) -> None:
-        from musicgen_train.data.audio import writing
         from musicgen_train.formats.files import write_json
+        from musicgen_train.whole_files import writing
 
         with writing("the music"):
             take.folder.mkdir()  # without parents: after `close` nothing may appear again

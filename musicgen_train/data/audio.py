@@ -1,9 +1,6 @@
 """Read audio files of any kind, change their rate and channels, and write generated music."""
 
 import io
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +13,7 @@ from musicgen_train.data.audio_file import AudioError, AudioFile
 from musicgen_train.data.decoders import ReadOnce
 from musicgen_train.data.loudness import normalize_audio
 from musicgen_train.errors import UserError
+from musicgen_train.whole_files import replacing, writing
 
 AUDIO_SUFFIXES = {".wav", ".flac", ".mp3", ".ogg", ".opus", ".m4a", ".aac", ".aif", ".aiff"}
 _SUBTYPES = {
@@ -91,29 +89,6 @@ def decode_flac(data: bytes, start: int = 0, n_samples: int = -1) -> Tensor:
         if n_samples < 0:
             n_samples = file.frames - start
         return torch.from_numpy(file.read(n_samples, dtype="float32", always_2d=True).T)
-
-
-@contextmanager
-def writing(path: str | Path) -> Iterator[None]:
-    """Say in one line that a file cannot be written, and why."""
-    try:
-        yield
-    except (OSError, soundfile.LibsndfileError) as error:
-        reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
-        raise UserError(
-            f"{path}: cannot be written ({reason}); mend that, or name another"
-        ) from None
-
-
-@contextmanager
-def replacing(path: Path):
-    """Give a temporary name beside `path` that becomes `path` only if the block succeeds."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        yield temporary
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def audio_write(

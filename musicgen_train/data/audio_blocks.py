@@ -8,8 +8,9 @@ import soundfile
 import torch
 from torch import Tensor
 
-from musicgen_train.data.audio import replacing, to_channels
+from musicgen_train.data.audio import to_channels
 from musicgen_train.data.audio_file import AudioError, AudioFile
+from musicgen_train.whole_files import replacing
 
 _RESAMPLED = 1 << 16  # samples that the resampler gets at once
 

@@ -13,11 +13,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from musicgen_train.data.audio import replacing, writing
 from musicgen_train.errors import UserError
 from musicgen_train.evaluation.clips import Clip, ClipFile, write_clip
 from musicgen_train.evaluation.ranks import Ranks
 from musicgen_train.formats.files import brief, read_json
+from musicgen_train.whole_files import replacing, writing
 
 FORMAT = 2  # of the figures; to be raised when they change
 

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from musicgen_train.data.audio import replacing, writing
 from musicgen_train.evaluation.clips import Clip, write_clip
 from musicgen_train.evaluation.comparison import Comparison
 from musicgen_train.evaluation.embedders.judge_embedder import STYLE_HEADS, JudgeEmbedder
@@ -18,6 +17,7 @@ from musicgen_train.evaluation.heard_set import HeardSet
 from musicgen_train.evaluation.measurement import Measurement
 from musicgen_train.evaluation.metrics.kl import clip_log_probabilities
 from musicgen_train.evaluation.report.sonify import sonify_chroma
+from musicgen_train.whole_files import replacing, writing
 
 if TYPE_CHECKING:
     from musicgen_train.evaluation.measuring import Evaluation

@@ -10,10 +10,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from musicgen_train.data.audio import AUDIO_SUFFIXES, encode_flac, replacing, writing
+from musicgen_train.data.audio import AUDIO_SUFFIXES, encode_flac
 from musicgen_train.errors import UserError
 from musicgen_train.evaluation.embedders.facts import ClipFacts
 from musicgen_train.evaluation.metrics.silence import SILENCE_RMS
+from musicgen_train.whole_files import replacing, writing
 
 SHORT_DURATION = 1.0  # seconds
 LONG_DURATION = 60.0  # seconds; its many windows outweigh those of other clips

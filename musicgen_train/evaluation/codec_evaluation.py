@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from musicgen_train.codec.encodec import Encodec
-from musicgen_train.data.audio import AudioError, replacing
+from musicgen_train.data.audio import AudioError
 from musicgen_train.errors import UserError
 from musicgen_train.evaluation.clip_folder import ClipFolder
 from musicgen_train.evaluation.clips import Clip, ClipFaults, write_clip
@@ -37,6 +37,7 @@ from musicgen_train.evaluation.metrics_file import write_metrics
 from musicgen_train.evaluation.ranks import Ranks
 from musicgen_train.evaluation.sampling import untrained_like
 from musicgen_train.evaluation.stages import Stages
+from musicgen_train.whole_files import replacing
 
 UNTRAINED_SEED = 1
 EXCERPT_DURATION = 30.0  # seconds of a clip to listen to

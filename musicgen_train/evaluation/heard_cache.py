@@ -10,8 +10,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 from torch import Tensor
 
-from musicgen_train.data.audio import replacing, writing
 from musicgen_train.evaluation.embedders.embedder import Embedder
+from musicgen_train.whole_files import replacing, writing
 
 FORMAT = "musicgen_train heard 1"
 

@@ -9,7 +9,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from musicgen_train.data.audio import writing
 from musicgen_train.errors import UserError
 from musicgen_train.evaluation.clips import ClipFaults, ClipFile
 from musicgen_train.evaluation.embedders.embedder import Embedder
@@ -17,6 +16,7 @@ from musicgen_train.evaluation.embedders.facts import ClipFacts, FactsEmbedder
 from musicgen_train.evaluation.embedders.identity import sha256_of
 from musicgen_train.evaluation.heard_cache import HeardCache
 from musicgen_train.evaluation.metrics.clip_vectors import ClipVectors
+from musicgen_train.whole_files import writing
 
 FACTS = FactsEmbedder()
 

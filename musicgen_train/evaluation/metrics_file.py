@@ -8,10 +8,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from musicgen_train.data.audio import replacing, writing
 from musicgen_train.errors import UserError
 from musicgen_train.evaluation.clips import ClipFaults
 from musicgen_train.evaluation.measurement import Measurement
+from musicgen_train.whole_files import replacing, writing
 
 METRICS_FORMAT = 2
 VERSIONS = (

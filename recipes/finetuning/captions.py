@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from musicgen_train.errors import UserError
-from recipes.finetuning.run_folder import write_text
+from musicgen_train.whole_files import write_text
 
 LONGEST = 2000  # characters
 

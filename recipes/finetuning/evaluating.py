@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from musicgen_train.whole_files import write_json
 from recipes.finetuning.prompts import KINDS, Prompt, read_prompts
-from recipes.finetuning.run_folder import remove, whole_folder, write_json
+from recipes.finetuning.run_folder import remove, whole_folder
 from recipes.finetuning.sampling import PROMPTS, SETS
 from recipes.finetuning.stage import Stage, Work
 

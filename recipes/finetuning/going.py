@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from musicgen_train.errors import UserError
-from recipes.finetuning.run_folder import read_json, remove, write_json
+from musicgen_train.whole_files import write_json
+from recipes.finetuning.run_folder import read_json, remove
 from recipes.finetuning.stage import Stage, Work
 
 

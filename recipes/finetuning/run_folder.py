@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from musicgen_train.errors import UserError
+from musicgen_train.whole_files import write_json
 
 DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
 
@@ -113,20 +114,6 @@ def remove(path: Path) -> None:
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
-
-
-def write_json(path: Path, content: Any) -> None:
-    """A JSON file that appears whole."""
-    write_text(path, json.dumps(content, indent=1) + "\n")
-
-
-def write_text(path: Path, text: str) -> None:
-    """A text file that appears whole."""
-    from musicgen_train.data.audio import replacing
-
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as partial:
-        partial.write_text(text, encoding="utf-8")
 
 
 def read_json(path: Path) -> dict[str, Any]:

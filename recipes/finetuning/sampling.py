@@ -7,9 +7,10 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from musicgen_train.whole_files import write_json
 from recipes.finetuning.generating import Request, generate_codes, ready
 from recipes.finetuning.prompts import Prompt, make_prompts, to_json
-from recipes.finetuning.run_folder import read_json, remove, whole_folder, write_json
+from recipes.finetuning.run_folder import read_json, remove, whole_folder
 from recipes.finetuning.stage import Stage, Work
 
 if TYPE_CHECKING:

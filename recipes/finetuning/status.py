@@ -13,7 +13,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from recipes.finetuning.run_folder import read_json, write_json
+from musicgen_train.whole_files import write_json
+from recipes.finetuning.run_folder import read_json
 
 EVERY = 1.0  # seconds between two writings of progress
 

@@ -10,12 +10,12 @@ from typing import Any
 import yaml
 
 from musicgen_train.errors import UserError
+from musicgen_train.whole_files import write_json, write_text
 from recipes.finetuning.base import Base, training_parts
 from recipes.finetuning.command_line import quoted
 from recipes.finetuning.commands import as_word, show
 from recipes.finetuning.plan import Plan
 from recipes.finetuning.prompts import captions_of
-from recipes.finetuning.run_folder import write_json, write_text
 from recipes.finetuning.settings import Settings, is_configuration
 from recipes.finetuning.stage import Stage, Work
 

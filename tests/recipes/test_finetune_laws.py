@@ -13,6 +13,7 @@ from pytest import approx
 import train
 from musicgen_train.conditioning.merging import merge_metadata
 from musicgen_train.errors import UserError
+from musicgen_train.whole_files import write_json
 from recipes.finetuning.captioning import held_out
 from recipes.finetuning.captions import (
     Caption,
@@ -28,7 +29,7 @@ from recipes.finetuning.general_prompts import general_prompts
 from recipes.finetuning.going import go
 from recipes.finetuning.plan import make_plan
 from recipes.finetuning.presets import GB, PRESETS, Device, find_preset
-from recipes.finetuning.run_folder import RunFolder, claimed, write_json
+from recipes.finetuning.run_folder import RunFolder, claimed
 from recipes.finetuning.settings import checked_name, checked_trigger
 from recipes.finetuning.stage import Stage
 from recipes.finetuning.status import Status

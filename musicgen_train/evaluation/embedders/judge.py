@@ -14,12 +14,12 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from musicgen_train.data.audio import replacing
 from musicgen_train.errors import UserError
 from musicgen_train.evaluation.embedders.identity import weights_digest
 from musicgen_train.evaluation.embedders.judge_features import JudgeFeatures, normalise, windows
 from musicgen_train.evaluation.metrics.kl import clip_log_probabilities
 from musicgen_train.formats.files import read_json, read_tensors
+from musicgen_train.whole_files import replacing
 
 PITCH_CLASSES = ("C", "C#", "D", "D#", "E", "F", "F#", "G", "G#", "A", "A#", "B")
 KEYS = tuple(f"{tonic} {mode}" for mode in ("major", "minor") for tonic in PITCH_CLASSES)

@@ -9,9 +9,9 @@ from http.client import HTTPException
 from pathlib import Path
 from urllib.error import HTTPError, URLError
 
-from musicgen_train.data.audio import replacing
 from musicgen_train.errors import UserError
 from musicgen_train.evaluation.embedders.identity import sha256_of
+from musicgen_train.whole_files import replacing
 
 BLOCK = 1 << 20
 TIMEOUT = 30.0  # seconds without a byte

@@ -142,7 +142,7 @@ def print_results(found: dict[str, Any]) -> None:
 
 def write_results(found: dict[str, Any], path: Path) -> None:
     """Write the summary as JSON."""
-    from musicgen_train.data.audio import replacing, writing
+    from musicgen_train.whole_files import replacing, writing
 
     with writing(path), replacing(path) as partial:
         partial.write_text(json.dumps(found, indent=2) + "\n")

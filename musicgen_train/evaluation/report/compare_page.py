@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from musicgen_train.data.audio import replacing
 from musicgen_train.errors import UserError
 from musicgen_train.evaluation.report.compare_words import (
     metric_title,
@@ -28,6 +27,7 @@ from musicgen_train.evaluation.report.page import page_template
 from musicgen_train.evaluation.report.record import record_rows
 from musicgen_train.evaluation.report.run_comparison import MetricComparison, RunComparison
 from musicgen_train.evaluation.report.runs import Run, same_prompts
+from musicgen_train.whole_files import replacing
 
 RECORD = "comparison.json"
 MADE_KINDS = ("generated", "text", "melody")

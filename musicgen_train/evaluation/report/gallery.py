@@ -10,9 +10,10 @@ from urllib.parse import quote
 
 import torch
 
-from musicgen_train.data.audio import encode_flac, read_audio, replacing, to_channels
+from musicgen_train.data.audio import encode_flac, read_audio, to_channels
 from musicgen_train.data.audio_file import AudioError
 from musicgen_train.evaluation.report.plots import brightest, display_mel, plot_spectrogram
+from musicgen_train.whole_files import replacing
 
 VERSION_TITLES = {
     "reference": "Reference",

@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from musicgen_train.data.audio import replacing
 from musicgen_train.evaluation.measurement import Measurement
 from musicgen_train.evaluation.report.cards import make_cards
 from musicgen_train.evaluation.report.clip_scores import score_columns, score_sections, score_table
@@ -22,6 +21,7 @@ from musicgen_train.evaluation.report.plots import plot_curves
 from musicgen_train.evaluation.report.results import measurements, read_results
 from musicgen_train.evaluation.report.training_runs import run_config, run_logs
 from musicgen_train.evaluation.report.verdicts import summary, weak_points
+from musicgen_train.whole_files import replacing
 
 
 def write_report(

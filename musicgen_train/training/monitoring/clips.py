@@ -8,7 +8,8 @@ import lightning as L
 from lightning.pytorch.loggers import TensorBoardLogger, WandbLogger
 from torch import Tensor
 
-from musicgen_train.data.audio import encode_flac, replacing
+from musicgen_train.data.audio import encode_flac
+from musicgen_train.whole_files import replacing
 
 
 class Clip(NamedTuple):

@@ -5,7 +5,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import NamedTuple
 
-from musicgen_train.data.audio import replacing
+from musicgen_train.whole_files import replacing
 
 ORIGINAL = "original"  # folder of the validation samples themselves
 
