@@ -14,7 +14,7 @@ from benchmarks.codec_models import PRESETS, music_like
 from benchmarks.flops import counted_flops
 from benchmarks.limits import Limits
 from benchmarks.results import Row
-from benchmarks.timing import device_name, in_turn, times_as_fast
+from benchmarks.timing import device_name, in_turn, one_thread, times_as_fast
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -104,7 +104,10 @@ def time_embedder(one: Embedder, clips: list[Tensor]) -> tuple[float, float]:
 
 
 def front_ends(rounds: int) -> Iterator[Row]:
-    """CLAP's log-mel by us and by transformers' `ClapFeatureExtractor`; ours leads each pair."""
+    """CLAP's log-mel by us and by transformers' `ClapFeatureExtractor`; ours leads each pair.
+
+    torch on one thread: a second one would wait for the threads of numpy's products.
+    """
     import torch
     from transformers import ClapFeatureExtractor
 
@@ -133,7 +136,11 @@ def front_ends(rounds: int) -> Iterator[Row]:
 
     gap = float((by_us()[..., 0, :, :] - by_transformers().reshape(1, -1, 64)).abs().max())
     assert gap < 0.01, f"the front ends differ by {gap} dB"
-    yield beside("CLAP's log-mel", "transformers", by_us, by_transformers, rounds, gap)
+    threads = torch.get_num_threads()
+    one_thread()
+    row = beside("CLAP's log-mel", "transformers", by_us, by_transformers, rounds, gap)
+    torch.set_num_threads(threads)
+    yield row
 
 
 def resamplers(rounds: int) -> Iterator[Row]:
