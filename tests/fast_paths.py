@@ -65,7 +65,8 @@ def packed() -> None:
     plain = generation.steps
 
     def on_packed(model: Any, *arguments: Any) -> Any:
-        if model.acceleration is None and not places(model, PackedLinear, Int8Linear):
+        packable = model.acceleration is None and not hasattr(model, "peft_config")
+        if packable and not places(model, PackedLinear, Int8Linear):
             model = deepcopy(model)
             prepare(model)
         yield from plain(model, *arguments)

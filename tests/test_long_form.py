@@ -146,6 +146,7 @@ def test_a_prompt_longer_than_the_window_is_kept_whole(model):
     assert codes.shape[-1] == 125
 
 
+@pytest.mark.plain("folded")
 @pytest.mark.parametrize("stereo", [False, True])
 def test_long_music_is_decoded_in_pieces_and_is_the_whole(stereo, monkeypatch):
     codec = tiny(stereo=stereo).codec

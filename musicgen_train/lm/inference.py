@@ -25,6 +25,8 @@ def prepare(
     """
     if weights not in WEIGHTS:
         raise ValueError(f"weights {weights!r}: choose one of {', '.join(WEIGHTS)}")
+    if hasattr(lm, "peft_config"):
+        raise ValueError("an adapter lies beside the model's weights: put it into them, `merged`")
     on_cpu = lm.device.type == "cpu"
     if cuda_graphs and lm.device.type != "cuda":
         raise ValueError(f"CUDA graphs need a GPU: the model is on the {lm.device.type}")

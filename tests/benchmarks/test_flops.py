@@ -14,6 +14,7 @@ from musicgen_train.lm import decoder
 SHAPE = Shape(32, 2, 2)
 
 
+@pytest.mark.plain("recompute")
 def test_a_training_step_has_the_operations_that_torch_counts():
     batch = random_batch(SHAPE, 2, 12, "cpu")
     for way in ("plain", "chunked loss"):
@@ -24,6 +25,7 @@ def test_a_training_step_has_the_operations_that_torch_counts():
         assert training_flops(lm, 2, 12, batch.text.shape[1]) == counter.get_total_flops()
 
 
+@pytest.mark.plain("packed")
 def test_a_step_of_generation_has_the_operations_that_torch_counts(monkeypatch):
     lm, counted = our_model(SHAPE, "cpu", text_dim=24).eval(), []
     fill = decoder.Decoder.fill

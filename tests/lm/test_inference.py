@@ -6,6 +6,7 @@ import pickle
 import pytest
 import torch
 
+from musicgen_train.adapters.injection import inject, merged
 from musicgen_train.errors import UserError
 from musicgen_train.lm import LanguageModel, inference
 from musicgen_train.lm.acceleration import CapturedStep
@@ -123,6 +124,14 @@ def test_a_cpu_that_cannot_pack_computes_plainly(monkeypatch):
     prepare(lm, weights="bfloat16")
     assert not any(isinstance(module, PackedLinear) for module in lm.modules())
     assert (all_logits(lm).float() - logits).norm() / logits.norm() < 0.05
+
+
+def test_a_model_with_an_adapter_beside_its_weights_is_refused():
+    lm = model()
+    inject(lm, kind="lora", rank=2, alpha=2.0, dropout=0.0, targets=None, base_name="tiny")
+    with pytest.raises(ValueError, match="put it into them, `merged`"):
+        prepare(lm)
+    prepare(merged(lm))
 
 
 def test_what_the_device_cannot_do_is_refused():

@@ -5,6 +5,7 @@ import copy
 import pytest
 import torch
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from musicgen_train.lm import products
 from musicgen_train.lm.loss import chunked_cross_entropy
@@ -92,6 +93,14 @@ def test_rounding_is_seen_where_there_is_any(monkeypatch):
         torch.Tensor, "__matmul__", lambda a, b: float32(a.bfloat16(), b.bfloat16()).float()
     )
     assert not products._unrounded.__wrapped__()
+
+
+def test_the_first_look_is_nothing_of_the_callers():
+    """Neither its counters see it, nor does it see its devices and types."""
+    counter = FlopCounterMode(display=False)
+    with counter, torch.device("meta"), torch.autocast("cpu", torch.bfloat16):
+        assert products._unrounded.__wrapped__()
+    assert counter.get_total_flops() == 0
 
 
 def test_what_torch_was_told_is_as_before_also_after_an_error(asked):

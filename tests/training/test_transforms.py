@@ -59,6 +59,7 @@ def kept(lm):
     return sum(sizes.values())
 
 
+@pytest.mark.plain("recompute")
 def test_recomputed_layers_keep_a_fraction():
     plain = small_lm()
     recomputed = copy.deepcopy(plain)

@@ -83,6 +83,7 @@ def test_a_line_says_it_all():
     )
 
 
+@pytest.mark.plain("recompute")
 def test_recomputed_layers_are_measured_before_they_are_named(datasets, monkeypatch):
     _, task, datamodule = parts_of("lm_demo", datasets)
     trainer = trainer_of(max_steps=2)
