@@ -33,7 +33,7 @@ from benchmarks.train_models import (
 PEER = "transformers"
 ON_CPU = (
     "plain", "chunked loss", "fused AdamW", "oneDNN's products", "freed memory kept",
-    "attention by blocks", "recomputed layers", "as train.py does",
+    "attention for CPUs", "recomputed layers", "as train.py does",
 )  # fmt: skip
 FAST = ("as train.py does", "as train.py does, recomputed", "as train.py does, compiled")
 

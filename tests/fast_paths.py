@@ -47,11 +47,12 @@ def xformers() -> None:
     transformer.sdpa = attention.xformers
 
 
-def blocks() -> None:
-    """Causal attention of every language model by blocks, as it is trained on a CPU."""
+def cpu() -> None:
+    """Attention of every language model as it is trained on a CPU."""
     from musicgen_train.lm import attention, transformer
 
     transformer.sdpa = attention.blocks
+    transformer.CrossAttention.absorb = True
 
 
 def packed() -> None:
@@ -116,4 +117,4 @@ def memory_efficient_attention(
     return torch.einsum("bhqk,bkhe->bqhe", F.dropout(F.softmax(scores, -1), p), v)
 
 
-FAST_PATHS = {path.__name__: path for path in (recompute, chunks, xformers, blocks, packed, folded)}
+FAST_PATHS = {path.__name__: path for path in (recompute, chunks, xformers, cpu, packed, folded)}

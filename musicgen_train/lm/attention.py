@@ -54,14 +54,14 @@ def xformers(
 def kernel(name: str, device: torch.device) -> Attend:
     """The kernel of a name, tried on the device; UserError if it does not run there.
 
-    auto is the fastest that needs nothing installed: blocks on a CPU, else sdpa.
+    auto is the fastest that needs nothing installed: cpu, which is blocks, on a CPU, else sdpa.
     """
     if name == "auto":
-        name = "blocks" if device.type == "cpu" else "sdpa"
-    if name in ("sdpa", "blocks"):
+        name = "cpu" if device.type == "cpu" else "sdpa"
+    if name in ("sdpa", "cpu"):
         return sdpa if name == "sdpa" else blocks
     if name != "xformers":
-        raise UserError(f"attention is {name!r}: use auto, sdpa, blocks or xformers")
+        raise UserError(f"attention is {name!r}: use auto, sdpa, cpu or xformers")
     try:
         x = torch.zeros(1, 1, 8, 8, device=device)
         xformers(x, x, x, None, True, 0.0)

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from musicgen_train.lm.absorbed import absorbed_attention, pays
 from musicgen_train.lm.attention import Attend, sdpa
 from musicgen_train.lm.products import Linear
 
@@ -80,6 +81,8 @@ class Cross(NamedTuple):
 class CrossAttention(nn.Module):
     """Multi-head attention of a sequence to a condition."""
 
+    absorb = False  # both projections of the sequence, where that takes fewer operations
+
     def __init__(self, dim: int, num_heads: int, dropout: float) -> None:
         super().__init__()
         self.num_heads = num_heads
@@ -99,10 +102,21 @@ class CrossAttention(nn.Module):
         """[B, S, D] -> [B, S, D]."""
         if isinstance(cross, Condition):
             cross = self.read(cross)
+            if self._absorbs(x, cross):
+                return absorbed_attention(x, *cross, self.q.weight, self.out.weight)
         q = split_heads(self.q(x), self.num_heads)
         p = self.dropout if self.training else 0.0
         y = self.attend(q, cross.keys, cross.values, cross.mask, False, p)
         return self.out(merge_heads(y))
+
+    def _absorbs(self, x: Tensor, cross: Cross) -> bool:
+        """Whether it pays, and can: matrices are plain, no probability is dropped."""
+        return (
+            self.absorb
+            and type(self.q) is type(self.out) is Linear
+            and not (self.training and self.dropout)
+            and pays(x.shape[1], cross.keys.shape[2], x.shape[2], self.num_heads)
+        )
 
 
 class FeedForward(nn.Module):

@@ -11,7 +11,7 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from musicgen_train.errors import UserError, reason_of
-from musicgen_train.lm.attention import kernel
+from musicgen_train.lm.attention import blocks, kernel
 from musicgen_train.lm.model import LanguageModel
 from musicgen_train.lm.transformer import CrossAttention, SelfAttention
 
@@ -19,11 +19,16 @@ HOPPER = (9, 0)  # compute capability; the first GPUs whose 8-bit products pay
 
 
 def use_attention(lm: LanguageModel, name: str, device: torch.device) -> None:
-    """Let every attention run on the kernel of a name: auto, sdpa, blocks or xformers."""
+    """Let every attention run on the kernel of a name: auto, sdpa, cpu or xformers.
+
+    With that for CPUs, attention to few tokens absorbs its projections too.
+    """
     attend = kernel(name, device)
     for module in lm.modules():
         if isinstance(module, SelfAttention | CrossAttention):
             module.attend = attend
+        if isinstance(module, CrossAttention):
+            module.absorb = attend is blocks
 
 
 def check_float8(device: torch.device) -> None:

@@ -15,7 +15,7 @@ TINY = SHAPES["tiny"]
 
 
 @pytest.mark.parametrize(
-    "way", ["chunked loss", "recomputed layers", "attention by blocks", "as train.py does"]
+    "way", ["chunked loss", "recomputed layers", "attention for CPUs", "as train.py does"]
 )
 def test_a_way_changes_neither_loss_nor_gradient(way):
     batch, found = random_batch(TINY, 2, 10, "cpu"), []

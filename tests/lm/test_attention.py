@@ -50,5 +50,5 @@ def test_a_kernel_that_does_not_run_here_is_refused_in_one_line(monkeypatch):
     monkeypatch.setitem(sys.modules, "xformers.ops", None)
     with pytest.raises(UserError, match=r"attention=xformers does not run on cpu .*or use auto"):
         attention.kernel("xformers", torch.device("cpu"))
-    with pytest.raises(UserError, match="attention is 'flash': use auto, sdpa, blocks or xformers"):
+    with pytest.raises(UserError, match="attention is 'flash': use auto, sdpa, cpu or xformers"):
         attention.kernel("flash", torch.device("cpu"))
