@@ -48,7 +48,7 @@ class Plan(NamedTuple):
 
 
 PLANS = {
-    "quick": [Plan("small", (1, 4), 12, 5)],
+    "quick": [Plan("small", (1,), 16, 5)],
     "full": [Plan("small", (1, 4, 16), 48, 5), Plan("medium", (1,), 48, 5)],
     "dry": [Plan("tiny", (1,), 10, 1, 0.04)],
 }

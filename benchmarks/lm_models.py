@@ -1,6 +1,7 @@
 """Random language models of MusicGen's shapes, and transformers' with the same weights."""
 
 from typing import TYPE_CHECKING, Any, NamedTuple
+from unittest.mock import patch
 
 if TYPE_CHECKING:
     import torch
@@ -30,13 +31,19 @@ SHAPES = {
 def our_model(
     shape: Shape, device: str, text_dim: int = TEXT_DIM, n_q: int = N_Q
 ) -> "LanguageModel":
-    """A random language model of a shape."""
+    """A random language model of a shape.
+
+    Plain normal numbers: those that are cut at three deviations take seven times as long to draw.
+    """
     import torch
 
     from musicgen_train.lm import LanguageModel
 
+    def draw(weight: torch.Tensor, std: float) -> None:
+        torch.nn.init.normal_(weight, std=std)
+
     torch.manual_seed(0)
-    with torch.device(device):
+    with patch("musicgen_train.lm.model.trunc_normal", draw), torch.device(device):
         return LanguageModel(
             n_q=n_q, card=CARD, dim=shape.dim, num_layers=shape.layers, num_heads=shape.heads,
             text_dim=text_dim,
