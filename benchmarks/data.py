@@ -25,7 +25,7 @@ class Plan(NamedTuple):
 
 
 PLANS = {
-    "quick": Plan(data_loading.Plan(workers=0, batches={"codes": 48, "audio": 6}), 2.5, 1, "tiny"),
+    "quick": Plan(data_loading.Plan(workers=0, batches={"codes": 48, "audio": 3}), 2.5, 1, "tiny"),
     "full": Plan(data_loading.Plan(workers=4), 2.5, 1, "tiny"),
     "dry": Plan(
         data_loading.Plan(

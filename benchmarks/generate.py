@@ -174,13 +174,13 @@ def peak_of(shape: str, device: str, batch: int, name: str) -> float:
     text = torch.randn(batch, TEXT_LENGTH, TEXT_DIM, device=device)
     if name.startswith("transformers"):
         peer = their_musicgen(SHAPES[shape], device, getattr(torch, name.split()[-1]))
-        their_run(peer, text, 2 * WARM)
+        their_run(peer, text, WARM + 1)
     else:
         from musicgen_train.lm.inference import prepare
 
         lm = our_model(SHAPES[shape], device).eval()
         prepare(lm, **variants(device == "cuda")[name])
-        our_run(lm, text, 2 * WARM)
+        our_run(lm, text, WARM + 1)
     return peak_mib()
 
 
