@@ -111,7 +111,7 @@ def rows_of_process(
 def _end(process: Any, done: bool) -> None:
     """Wait for a process that is done or dead; end one that is not, and those that it started."""
     process.join(10.0 if done else 1.0)
-    if process.is_alive():
+    if process.is_alive() or not done:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.join()

@@ -27,6 +27,7 @@ class Ways(NamedTuple):
     float8: bool = False  # products in 8 bits
 
 
+FOR_CPUS = ("oneDNN's products", "freed memory kept", "attention for CPUs")
 AS_TRAIN = Ways(chunked=True, fused=True, onednn=True, kept=True, attention="auto")
 TECHNIQUES = {
     "plain": Ways(),
@@ -76,9 +77,9 @@ def our_step(shape: Shape, batch: Batch, ways: Ways, dtype: str = "float32") -> 
     """
     from musicgen_train.training.freed_memory import keep_freed_memory
 
-    if ways.kept:
-        keep_freed_memory()
     n_q, device = batch.codes.shape[1], batch.codes.device.type
+    if ways.kept and device == "cpu":
+        keep_freed_memory()
     lm = our_model(shape, device, text_dim=shape.dim, n_q=n_q).train()
     transform(lm, ways)
     loss = our_loss(lm, batch, chunked=ways.chunked)

@@ -23,6 +23,7 @@ from benchmarks.results import Row
 from benchmarks.room import device_gb, held_mib, if_it_fits
 from benchmarks.timing import device_name, in_turn, times_as_fast, training_dtype
 from benchmarks.train_models import (
+    FOR_CPUS,
     TECHNIQUES,
     Step,
     our_step,
@@ -62,7 +63,7 @@ PLANS = {
         Plan("small", 1, 250, ("as train.py does",)),
     ],
     "full": [
-        Plan("small", 8, 1500, tuple(TECHNIQUES)),
+        Plan("small", 8, 1500, tuple(way for way in TECHNIQUES if way not in FOR_CPUS)),
         Plan("medium", 4, 1500, (*FAST, "as train.py does, compiled, 8-bit products")),
         Plan("large", 2, 1500, FAST[:2]),
         Plan("base", 32, 1500, ("plain", *FAST)),
@@ -87,15 +88,18 @@ def rows(plan: Plan, limits: Limits) -> Iterator[Row]:
 
     flops, dtype = flops_of_frame(plan), plan.dtype or training_dtype()
     peer = Peer(plan)
-    for way in plan.ways:
-        case = f"{plan.name}, {way}"
-        try:
-            row = measured(plan, way, peer)._replace(case=case)
-        except UserError as error:  # what this device or installation does not have
-            row = Row("training", case, note=str(error))
-        note = ", ".join(filter(None, [row.note, utilisation(row, flops)]))
-        yield row._replace(limit=limits.flops(dtype) / flops, note=note)
-    peer.leave()
+    try:
+        for way in plan.ways:
+            case = f"{plan.name}, {way}"
+            try:
+                row = measured(plan, way, peer)._replace(case=case)
+            except UserError as error:  # what this device or installation does not have
+                row = Row("training", case, note=str(error))
+            used = utilisation(row, flops) if dtype == "bfloat16" else ""
+            note = ", ".join(filter(None, [row.note, used]))
+            yield row._replace(limit=limits.flops(dtype) / flops, note=note)
+    finally:
+        peer.leave()
 
 
 class Here:
@@ -145,9 +149,14 @@ class Peer:
 
         found = if_it_fits(alone)
         if found is not None:
-            step, times = found
-            self.step, self.mib = step, step.peak_mib()
+            self.step, times = found
             self.seconds = statistics.median(times)
+            self.look()
+
+    def look(self) -> None:
+        """At the peak of its memory so far."""
+        if self.step is not None:
+            self.mib = self.step.peak_mib()
 
     def leave(self) -> None:
         """Make room."""
@@ -166,6 +175,7 @@ def measured(plan: Plan, way: str, peer: Peer) -> Row:
     if found is None:
         return Row("training", way, note=f"does not fit into {device_gb():.0f} GB")
     times, mib = found
+    peer.look()
     row = Row(
         "training", way, frames / statistics.median(times["ours"]), "frames/s", rounds=plan.pairs,
         mib=mib, peer_mib=peer.mib, note=note,

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.autograd import Function
+from torch.autograd.function import once_differentiable
 
 BLOCK = 64  # queries; shorter ones skip more of the future, longer ones multiply faster
 LONGEST = 512  # steps, until which this is faster and the probabilities are few
@@ -32,13 +33,14 @@ class _BlockAttention(Function):
             out, kept = torch.empty_like(q_rows), []
             for part, past in _blocks(q.shape[2]):
                 scores = q_rows[:, part] @ k_rows[:, past].mT
-                scores[..., part] += torch.full_like(scores[0, :, part], -torch.inf).triu_(1)
+                scores[..., part] += scores.new_full(scores.shape[1:2] * 2, -torch.inf).triu_(1)
                 kept.append(torch.softmax(scores, -1, out=scores))
                 out[:, part] = kept[-1] @ v_rows[:, past]
         ctx.save_for_backward(q_rows, k_rows, v_rows, out, *kept)
         return out.view(ctx.shape).to(q.dtype)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, ...]:  # type: ignore[override]
         q, k, v, out, *kept = ctx.saved_tensors
         grad = _rows(grads[0])

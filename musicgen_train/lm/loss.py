@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.autograd import Function
+from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from musicgen_train.lm.autocast import product_dtype
@@ -73,6 +74,7 @@ class _ChunkedCrossEntropy(Function):
         return (sums * scales).sum(), sums
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
         ours, theirs, largest = ctx.saved_tensors
         factor = grads[0] * largest

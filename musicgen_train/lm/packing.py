@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from musicgen_train.errors import UserError
 from musicgen_train.lm.autocast import product_dtype
+from musicgen_train.lm.products import Linear
 
 KERNEL_COLUMNS = 16  # the 8-bit kernel reads so many at once, and past the end if they are fewer
 
@@ -101,6 +102,6 @@ class Int8Linear(nn.Module):
 
 def to_linear(weight: Tensor) -> nn.Linear:
     """A layer without bias of this weight, in float32."""
-    linear = nn.Linear(weight.shape[1], weight.shape[0], bias=False, device="meta")
+    linear = Linear(weight.shape[1], weight.shape[0], bias=False, device="meta")
     linear.weight = nn.Parameter(weight.float())
     return linear

@@ -1,7 +1,7 @@
 """Products of activations and weights that are trained; in float32 on a CPU they are oneDNN's.
 
-torch multiplies float32 by MKL, which on an AMD processor reaches 75 to 93 % of what oneDNN does
-(benchmarks/train_step.py: "MKL's products"). It asks oneDNN only if float32 may be rounded to
+torch multiplies float32 by MKL, which on an AMD processor reaches 73 to 94 % of what oneDNN does
+(docs/training.md). It asks oneDNN only if float32 may be rounded to
 bfloat16 inside a product. oneDNN does round on processors with matrix units for bfloat16 (AMX): the
 first product is looked at, and if it was rounded, MKL it is.
 """
@@ -10,12 +10,16 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cache
+from threading import RLock
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.autograd import Function
+from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
+
+_switch = RLock()
 
 
 class Linear(nn.Linear):
@@ -48,6 +52,7 @@ class _Product(Function):
             return F.linear(x, weight)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None]:  # type: ignore[override]
         x, weight = ctx.saved_tensors
         (grad,) = grads
@@ -98,11 +103,12 @@ def _unrounded() -> bool:
 
 @contextmanager
 def _asked() -> Iterator[None]:
-    """Let torch ask oneDNN for products of float32."""
+    """Let torch ask oneDNN for products of float32; its switch is one for all threads."""
     matmul: Any = torch.backends.mkldnn.matmul  # type: ignore[attr-defined]
-    before = matmul.fp32_precision
-    matmul.fp32_precision = "bf16"
-    try:
-        yield
-    finally:
-        matmul.fp32_precision = before
+    with _switch:
+        before = matmul.fp32_precision
+        matmul.fp32_precision = "bf16"
+        try:
+            yield
+        finally:
+            matmul.fp32_precision = before

@@ -2,8 +2,7 @@
 
 glibc gives back what is free above 64 MB, and large blocks at once. A step of training frees
 hundreds of MB, and the next one takes them again page by page, each set to zero by the system:
-67 000 page faults and up to a tenth of a step of 1.3 s (benchmarks/train_step.py: "freed memory
-kept").
+up to 67 000 page faults and a tenth of a step of 1.3 s (docs/training.md).
 """
 
 import contextlib

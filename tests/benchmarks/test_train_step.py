@@ -7,8 +7,9 @@ from benchmarks import train_step
 from benchmarks.limits import Limits
 from benchmarks.lm_models import SHAPES, our_model
 from benchmarks.room import if_it_fits
-from benchmarks.train_models import TECHNIQUES, our_loss, random_batch, transform
+from benchmarks.train_models import TECHNIQUES, our_loss, our_step, random_batch, transform
 from benchmarks.train_step import Plan, rows
+from musicgen_train.lm import products
 
 LIMITS = Limits(1e11, 1e11, 1e10)
 TINY = SHAPES["tiny"]
@@ -26,6 +27,16 @@ def test_a_way_changes_neither_loss_nor_gradient(way):
         loss.backward()
         found.append((loss, lm.layers[0].ffn.up.weight.grad))
     torch.testing.assert_close(found[0], found[1])
+
+
+@pytest.mark.skipif(not products._exact(), reason="oneDNN is not asked on this machine")
+def test_a_plain_step_has_torchs_products_and_ours_onednns(monkeypatch):
+    asked, plain = [], products._asked
+    monkeypatch.setattr(products, "_asked", lambda: asked.append(1) or plain())
+    for way, expected in (("plain", False), ("chunked loss", False), ("oneDNN's products", True)):
+        asked.clear()
+        our_step(TINY, random_batch(TINY, 1, 10, "cpu"), TECHNIQUES[way])()
+        assert bool(asked) == expected, way
 
 
 def test_ours_is_a_ratio_to_the_peer_and_what_cannot_run_says_why():

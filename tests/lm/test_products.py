@@ -1,6 +1,8 @@
 """Products that are trained are oneDNN's on a CPU: the same numbers, and only where they are."""
 
 import copy
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -11,6 +13,9 @@ from musicgen_train.lm import products
 from musicgen_train.lm.loss import chunked_cross_entropy
 from musicgen_train.lm.products import Linear
 
+pytestmark = pytest.mark.skipif(
+    not products._exact(), reason="this torch has no oneDNN, or this CPU rounds its products"
+)
 matmul = torch.backends.mkldnn.matmul
 
 
@@ -111,6 +116,18 @@ def test_what_torch_was_told_is_as_before_also_after_an_error(asked):
         layer(torch.randn(4, 47))
     assert matmul.fp32_precision == before
     assert torch.get_float32_matmul_precision() == "highest"  # refuses what contradicts itself
+
+
+def test_threads_that_ask_at_once_leave_what_was_there():
+    before = matmul.fp32_precision
+
+    def ask(_):
+        with products._asked():
+            time.sleep(0.001)
+
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(ask, range(40)))
+    assert matmul.fp32_precision == before
 
 
 def test_only_float32_of_a_cpu_is_asked_for_in_a_block(asked):

