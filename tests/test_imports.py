@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
+GROUND = ("musicgen_train.errors", "musicgen_train.whole_files")  # what everything may stand on
 LEAVES = ("codec", "lm", "conditioning", "data")
 PACKAGE = sorted((ROOT / "musicgen_train").rglob("*.py"))
 MAY_USE_LIGHTNING = ("training", "data/datamodule.py")
@@ -28,11 +29,18 @@ def relative(path):
 
 @pytest.mark.parametrize("leaf", LEAVES)
 def test_leaves_import_only_themselves_and_libraries(leaf):
-    allowed = (f"musicgen_train.{leaf}", "musicgen_train.errors")
+    allowed = (f"musicgen_train.{leaf}", *GROUND)
     for path in (ROOT / "musicgen_train" / leaf).rglob("*.py"):
         for module in imported_modules(path):
             if module.split(".")[0] in ("musicgen_train", "data_prep", "recipes", "train"):
                 assert module.startswith(allowed), f"{relative(path)} imports {module}"
+
+
+@pytest.mark.parametrize("module", GROUND)
+def test_what_everything_stands_on_stands_on_nothing_else(module):
+    path = ROOT / f"{module.replace('.', '/')}.py"
+    ours = {name for name in imported_modules(path) if name.startswith("musicgen_train")}
+    assert ours <= set(GROUND)
 
 
 def test_the_package_imports_no_entry_script():
