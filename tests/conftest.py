@@ -34,12 +34,12 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skip what needs a GPU where there is none; tests/gpu says how to try them without.
 
-    And what counts the work or the memory of the plain path, where another is forced.
+    And what counts work or memory of the plain path, or compares its bits, where another is forced.
     """
     forced = item.config.option.fast_path
     for mark in item.iter_markers("plain"):
         if set(mark.args) & set(forced):
-            pytest.skip(f"counts what --fast-path {', '.join(mark.args)} does otherwise")
+            pytest.skip(f"is of what --fast-path {', '.join(mark.args)} does otherwise")
     on_cpu = os.environ.get("MUSICGEN_DEVICE") == "cpu" and "device" in item.fixturenames  # type: ignore[attr-defined]
     if item.get_closest_marker("gpu") and not torch.cuda.is_available() and not on_cpu:
         pytest.skip("needs a CUDA device")

@@ -9,7 +9,7 @@ from musicgen_train.lm.model import LanguageModel
 from musicgen_train.training.monitoring.model_flops import known_peaks, peak_flops, step_flops
 
 
-@pytest.mark.plain("recompute")
+@pytest.mark.plain("recompute", "cpu")
 @pytest.mark.parametrize(
     ("fuse_text", "fuse_chroma"), [("cross", "sum"), ("prepend", "prepend"), ("cross", "cross")]
 )
