@@ -85,7 +85,7 @@ def gradients(lm):
     return {name: p.grad for name, p in lm.named_parameters() if p.grad is not None}
 
 
-@pytest.mark.plain("cpu")
+@pytest.mark.plain("recompute", "cpu")
 def test_a_whole_model_trains_the_same(monkeypatch):
     plain, calls = small_lm(), []
     ours = copy.deepcopy(plain)
